@@ -1,0 +1,3 @@
+//! dynamics
+mod random;
+pub use random::{Stream, StreamState};
