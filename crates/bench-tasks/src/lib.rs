@@ -1,1 +1,22 @@
-//! bench-tasks
+//! The tasks of the five papers: real plant, nominal model, reward, starts, horizon.
+//!
+//! A task is found by name in the [`registry`]; its settings are a table that starts from a preset
+//! and can be overridden entry by entry.
+//!
+//! ```
+//! use bench_tasks::{Preset, Variant};
+//!
+//! let entry = bench_tasks::find("cartpole")?;
+//! let settings = (entry.settings)(Preset::Released)?;
+//! let task = (entry.build)(Variant::Real, &settings)?;
+//! assert_eq!(task.as_task().horizon(), 100);
+//! # Ok::<(), bench_tasks::TaskError>(())
+//! ```
+//!
+//! No learning, no files, no printing here: a task is data for agents and solvers.
+
+mod cartpole;
+mod registry;
+
+pub use cartpole::{Cartpole, CartpoleSettings};
+pub use registry::{BenchTask, CheckedModel, Entry, Preset, TaskError, Variant, find, registry};

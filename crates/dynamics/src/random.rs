@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn streams_of_different_name_index_or_seed_differ() {
         let first = |seed, name, index| Stream::new(seed, name, index).bits();
-        let all = [first(1, "env", 0), first(2, "env", 0), first(1, "batch", 0), first(1, "env", 1)];
+        let all =
+            [first(1, "env", 0), first(2, "env", 0), first(1, "batch", 0), first(1, "env", 1)];
         for (i, a) in all.iter().enumerate() {
             for b in &all[i + 1..] {
                 assert_ne!(a, b);

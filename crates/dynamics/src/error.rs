@@ -1,0 +1,82 @@
+//! What can go wrong in a model.
+
+use thiserror::Error;
+
+/// Errors of models, integrators and environments.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum DynamicsError {
+    /// A vector or matrix has the wrong size.
+    #[error("`{model}`: `{what}` has {found} entries, needs {needed}")]
+    Dimension {
+        /// Name of the model or task.
+        model: String,
+        /// The argument that is wrong.
+        what: &'static str,
+        /// Entries given.
+        found: usize,
+        /// Entries needed.
+        needed: usize,
+    },
+    /// A number that goes into or comes out of a model is not finite.
+    #[error("`{model}`: entry {index} of `{what}` is {value}; every entry must be finite")]
+    NotFinite {
+        /// Name of the model or task.
+        model: String,
+        /// The vector that holds it.
+        what: &'static str,
+        /// Position in that vector.
+        index: usize,
+        /// The value found.
+        value: f64,
+    },
+    /// A parameter of a model, an integrator or a cost is out of its range.
+    #[error("`{model}`: {parameter} is {value}, but must be {needed}")]
+    Parameter {
+        /// Name of the model.
+        model: String,
+        /// Name of the parameter.
+        parameter: &'static str,
+        /// The value given.
+        value: f64,
+        /// The range that is allowed, in words.
+        needed: &'static str,
+    },
+    /// A workspace made by one model was handed to another.
+    #[error(
+        "`{model}` was given the workspace of another model; use the one its `workspace()` returns"
+    )]
+    Workspace {
+        /// Type of the model that refused it.
+        model: &'static str,
+    },
+}
+
+/// Checks length and finiteness of a vector that enters or leaves a model.
+///
+/// # Errors
+/// [`DynamicsError::Dimension`] or [`DynamicsError::NotFinite`], naming `model` and `what`.
+pub fn check_vector(
+    model: &str,
+    what: &'static str,
+    values: &[f64],
+    needed: usize,
+) -> Result<(), DynamicsError> {
+    if values.len() != needed {
+        return Err(DynamicsError::Dimension {
+            model: model.to_owned(),
+            what,
+            found: values.len(),
+            needed,
+        });
+    }
+    match values.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(index) => Err(DynamicsError::NotFinite {
+            model: model.to_owned(),
+            what,
+            index,
+            value: values[index],
+        }),
+    }
+}

@@ -1,0 +1,5 @@
+//! Models with hand-derived derivatives.
+
+mod cartpole;
+
+pub use cartpole::{Cartpole, CartpoleParameters, DeadbandKind};
