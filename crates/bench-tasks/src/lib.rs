@@ -19,4 +19,6 @@ mod cartpole;
 mod registry;
 
 pub use cartpole::{Cartpole, CartpoleSettings};
-pub use registry::{BenchTask, CheckedModel, Entry, Preset, TaskError, Variant, find, registry};
+pub use registry::{
+    BenchTask, BoxedTask, CheckedModel, Entry, Preset, TaskError, Variant, find, registry,
+};

@@ -1,1 +1,86 @@
-//! critics
+//! Networks whose input gradients are exact and trainable.
+//!
+//! Critics of value-gradient methods are trained on their value *and* on its derivative by the
+//! state. This crate has perceptrons with closed-form kernels for both, in `f32` and `f64`:
+//!
+//! - [`Mlp`] evaluates a batch, differentiates it by inputs and parameters, and
+//!   ([`Mlp::sobolev_backward`]) trains losses on input gradients with a single reverse pass;
+//! - [`SquashedGaussian`] is the actor: actions, log-densities and their gradients by parameters and
+//!   states;
+//! - [`Adam`] and [`soft_update`] move flat parameter vectors, [`gradient_loss`] is the robust loss
+//!   on gradients;
+//! - `CandleMlp` (feature `candle`) is the same network on candle, for losses and architectures that
+//!   have no kernel here.
+//!
+//! # Layout
+//!
+//! A batch is a slice, sample after sample: batch × features, the features of one sample contiguous.
+//! All parameters of a network are one vector W₁, b₁, W₂, b₂, … with W [out, in] row-major, as
+//! PyTorch stores them; [`MlpSpec::weight`] and [`MlpSpec::bias`] give the ranges. Gradients and
+//! optimiser states have the same layout. Parameter gradients are *added to* their buffer, all other
+//! results overwrite theirs.
+//!
+//! # Deliberately absent
+//!
+//! - No tape: every derivative is a formula, so the gradient of a gradient costs one more pass.
+//! - No global random numbers: initial weights come from a [`dynamics::Stream`], noise from the
+//!   caller.
+//! - No buffers made during training: results and activations live in workspaces. Only the matrix
+//!   product packs its operands into temporary memory, which it returns at once.
+//! - No threads inside: the bits of a result never depend on how many there are.
+//!
+//! # Example
+//!
+//! A network learns sin x from values and slopes:
+//!
+//! ```
+//! use critics::{Activation, Adam, AdamSettings, Mlp, MlpSpec};
+//! use dynamics::Stream;
+//!
+//! let spec = MlpSpec { sizes: vec![1, 16, 16, 1], hidden: Activation::Tanh };
+//! let mut net = Mlp::<f64>::xavier(spec, &[], &mut Stream::new(1, "weights", 0))?;
+//! let x: Vec<f64> = (0..32).map(|i| -2.0 + f64::from(i) / 8.0).collect();
+//! let (ones, mut gx, mut ws) = ([1.0; 32], [0.0; 32], net.workspace(32));
+//! let mut adam = Adam::new(net.params().len(), AdamSettings { lr: 1e-2, ..Default::default() });
+//! let mut grads = vec![0.0; net.params().len()];
+//! let mut loss = f64::INFINITY;
+//! for _ in 0..300 {
+//!     // loss = Σ ½(V − sin)² + ½(V′ − cos)²
+//!     let value = net.forward(&x, &mut ws);
+//!     let seed: Vec<f64> = value.iter().zip(&x).map(|(v, x)| v - x.sin()).collect();
+//!     net.input_gradient(&ones, &mut ws, &mut gx);
+//!     let v: Vec<f64> = gx.iter().zip(&x).map(|(g, x)| g - x.cos()).collect();
+//!     loss = seed.iter().chain(&v).map(|e| 0.5 * e * e).sum();
+//!     // d(loss) = Σ seed·dV + v·d(V′): one pass for both
+//!     net.tangent(&v, &mut ws);
+//!     grads.fill(0.0);
+//!     net.sobolev_backward(&seed, &ones, &mut ws, &mut grads);
+//!     adam.step(net.params_mut(), &grads);
+//! }
+//! assert!(loss < 0.1, "{loss}");
+//! # Ok::<(), critics::CriticError>(())
+//! ```
+
+mod activation;
+mod adam;
+#[cfg(feature = "candle")]
+mod candle_mlp;
+mod elementary;
+mod error;
+mod gaussian_policy;
+mod gradient_loss;
+mod mlp;
+mod mlp_workspace;
+mod product;
+mod real;
+
+pub use activation::Activation;
+pub use adam::{Adam, AdamSettings, soft_update};
+#[cfg(feature = "candle")]
+pub use candle_mlp::CandleMlp;
+pub use error::CriticError;
+pub use gaussian_policy::{PolicyWorkspace, SquashedGaussian};
+pub use gradient_loss::{RunningMedian, gradient_loss};
+pub use mlp::{Mlp, MlpSpec};
+pub use mlp_workspace::MlpWorkspace;
+pub use real::Real;
