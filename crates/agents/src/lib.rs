@@ -1,1 +1,56 @@
-//! agents
+//! Policy learning with the simulator's derivatives.
+//!
+//! One module per method, below them replay, evaluation and the training loop. A method meets a
+//! task at [`dynamics::Task`]; this crate knows no task by name.
+//!
+//! ```no_run
+//! use std::sync::atomic::AtomicBool;
+//! use agents::{SacLearner, SacSettings, Silent, TrainSettings, train};
+//!
+//! # fn run(task: &dyn dynamics::Task) -> Result<(), agents::LearnError> {
+//! let mut learner = SacLearner::new(task, &SacSettings::vg_sac(), 0)?;
+//! let settings = TrainSettings { total_steps: 20_000, ..TrainSettings::default() };
+//! let stop = AtomicBool::new(false); // set it from a signal handler to stop and resume later
+//! train(task, &mut learner, &settings, 0, "runs/mine".as_ref(), &mut Silent, &stop)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Map
+//! - [`Sac`]: SAC and VG-SAC, one update in the order of the algorithm box; [`SacLearner`] runs it
+//!   on a task.
+//! - [`Learner`]: what every method offers; [`methods`]: methods by name with their settings.
+//! - [`train`]: the loop with evaluation, logs, checkpoints, early stop and resume; [`Observer`]
+//!   watches it.
+//! - [`Policy`], [`evaluate`], [`record_rollout`]: what comes out.
+//! - [`replay`], [`replay_log`], [`csv_log`], [`tensorboard`]: memory and files.
+//!
+//! Networks are in f32, physics and rewards in f64; [`narrow`](policy) is the one border. Nothing
+//! here prints, and no loop is written twice for two methods.
+
+pub mod csv_log;
+mod error;
+mod evaluation;
+mod learner;
+mod logs;
+mod methods;
+mod policy;
+pub mod replay;
+pub mod replay_log;
+mod sac;
+mod sac_learner;
+pub mod tensorboard;
+mod train;
+
+pub use error::LearnError;
+pub use evaluation::{Evaluation, Rollout, evaluate, record_rollout};
+pub use learner::{Budget, Episode, Learner, Progress};
+pub use logs::{CurveRow, LogMarks, RunLogs, Timing};
+pub use methods::{Method, TrainSettings, find_method, from_table, methods, to_table};
+pub use policy::{MeanPolicy, Policy, load_policy, save_policy};
+pub use sac::{GradientTarget, LossBalance, Sac, SacSettings, UpdateReport, ValueGradientSettings};
+pub use sac_learner::SacLearner;
+pub use train::{
+    NETWORKS_FILE, Observer, Outcome, RESULT_FILE, RunResult, Silent, Training,
+    discard_checkpoints, load_networks, train,
+};

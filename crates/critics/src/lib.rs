@@ -10,7 +10,8 @@
 //! - [`Adam`] and [`soft_update`] move flat parameter vectors, [`gradient_loss`] is the robust loss
 //!   on gradients;
 //! - `CandleMlp` (feature `candle`) is the same network on candle, for losses and architectures that
-//!   have no kernel here.
+//!   have no kernel here;
+//! - [`Tensors`], [`Snapshot`] and [`Checkpoints`] store all of this.
 //!
 //! # Layout
 //!
@@ -61,23 +62,30 @@
 //! # Ok::<(), critics::CriticError>(())
 //! ```
 
+// From the numbers up: scalars and element-wise functions, products, networks, what trains them.
 mod activation;
-mod adam;
-#[cfg(feature = "candle")]
-mod candle_mlp;
 mod elementary;
-mod error;
-mod gaussian_policy;
-mod gradient_loss;
-mod mlp;
-mod mlp_workspace;
 mod product;
 mod real;
+
+mod mlp;
+mod mlp_workspace;
+
+#[cfg(feature = "candle")]
+mod candle_mlp;
+mod gaussian_policy;
+
+mod adam;
+mod gradient_loss;
+
+mod checkpoint;
+mod error;
 
 pub use activation::Activation;
 pub use adam::{Adam, AdamSettings, soft_update};
 #[cfg(feature = "candle")]
 pub use candle_mlp::CandleMlp;
+pub use checkpoint::*;
 pub use error::CriticError;
 pub use gaussian_policy::{PolicyWorkspace, SquashedGaussian};
 pub use gradient_loss::{RunningMedian, gradient_loss};

@@ -1,0 +1,154 @@
+//! Methods by name.
+
+use dynamics::Task;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::sac::SacSettings;
+use crate::{LearnError, Learner, SacLearner};
+
+/// A method of the registry.
+#[derive(Clone, Copy)]
+pub struct Method {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// How reports call it.
+    pub label: &'static str,
+    /// One line about it.
+    pub summary: &'static str,
+    /// Its default settings as a table.
+    pub settings: fn() -> Result<toml::Table, LearnError>,
+    build: for<'a> fn(&'a dyn Task, &toml::Table, u64) -> Result<Box<dyn Learner + 'a>, LearnError>,
+}
+
+impl Method {
+    /// A learner at the start of a run on `task` with `seed`; `settings` has every key of
+    /// [`Method::settings`].
+    ///
+    /// # Errors
+    /// Settings that cannot be read or are out of range.
+    pub fn build<'a>(
+        &self,
+        task: &'a dyn Task,
+        settings: &toml::Table,
+        seed: u64,
+    ) -> Result<Box<dyn Learner + 'a>, LearnError> {
+        (self.build)(task, settings, seed)
+    }
+}
+
+const METHODS: [Method; 2] = [
+    Method {
+        name: "sac",
+        label: "SAC",
+        summary: "soft actor-critic, as VG-SAC's authors run it",
+        settings: || to_table("sac", &SacSettings::sac()),
+        build: build_sac,
+    },
+    Method {
+        name: "vg-sac",
+        label: "VG-SAC",
+        summary: "soft actor-critic whose critics also learn the value gradient of the nominal model",
+        settings: || to_table("vg-sac", &SacSettings::vg_sac()),
+        build: build_sac,
+    },
+];
+
+fn build_sac<'a>(
+    task: &'a dyn Task,
+    settings: &toml::Table,
+    seed: u64,
+) -> Result<Box<dyn Learner + 'a>, LearnError> {
+    Ok(Box::new(SacLearner::new(task, &from_table("method", settings)?, seed)?))
+}
+
+/// All methods.
+#[must_use]
+pub fn methods() -> &'static [Method] {
+    &METHODS
+}
+
+/// The method of the given name.
+///
+/// # Errors
+/// [`LearnError::UnknownMethod`], which lists the names there are.
+pub fn find_method(name: &str) -> Result<&'static Method, LearnError> {
+    METHODS.iter().find(|method| method.name == name).ok_or_else(|| LearnError::UnknownMethod {
+        name: name.to_owned(),
+        valid: METHODS.iter().map(|method| method.name).collect(),
+    })
+}
+
+/// Settings as a table.
+///
+/// # Errors
+/// A value that has no place in TOML.
+pub fn to_table(what: &str, settings: &impl Serialize) -> Result<toml::Table, LearnError> {
+    toml::Table::try_from(settings)
+        .map_err(|error| LearnError::Settings { what: what.to_owned(), reason: error.to_string() })
+}
+
+/// Settings from a table that has all their keys.
+///
+/// # Errors
+/// A key that is missing or unknown, or a value of another type.
+pub fn from_table<T: DeserializeOwned>(what: &str, table: &toml::Table) -> Result<T, LearnError> {
+    T::deserialize(table.clone())
+        .map_err(|error| LearnError::Settings { what: what.to_owned(), reason: error.to_string() })
+}
+
+/// How long to train and how often to look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Environment steps of the run.
+    pub total_steps: u64,
+    /// Evaluate after episodes 1, 1 + n, 1 + 2n, …
+    pub evaluate_every_episodes: u64,
+    /// Episodes per evaluation.
+    pub evaluation_episodes: usize,
+    /// Environment steps between two checkpoints.
+    pub checkpoint_every_steps: u64,
+    /// Stop once the best evaluation is older than this many episodes; 0 never stops early.
+    pub patience_episodes: u64,
+    /// Keep the networks of the best evaluation in the place of the last.
+    pub keep_best: bool,
+}
+
+impl Default for TrainSettings {
+    /// VG-SAC's released evaluation: 40 episodes after episodes 1, 41, 81, …
+    fn default() -> Self {
+        Self {
+            total_steps: 150_000,
+            evaluate_every_episodes: 40,
+            evaluation_episodes: 40,
+            checkpoint_every_steps: 5_000,
+            patience_episodes: 0,
+            keep_best: false,
+        }
+    }
+}
+
+impl TrainSettings {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`LearnError::Setting`] for a number that must not be 0.
+    pub fn check(&self) -> Result<(), LearnError> {
+        for (key, value) in [
+            ("train.total_steps", self.total_steps),
+            ("train.evaluate_every_episodes", self.evaluate_every_episodes),
+            ("train.evaluation_episodes", self.evaluation_episodes as u64),
+            ("train.checkpoint_every_steps", self.checkpoint_every_steps),
+        ] {
+            if value == 0 {
+                return Err(LearnError::Setting {
+                    key,
+                    value: "0".to_owned(),
+                    needed: "at least 1",
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,370 @@
+//! Activation functions and the element-wise passes over whole layers.
+//!
+//! A layer keeps its output h = φ(z). For tanh, ReLU and the identity the derivatives follow from h
+//! alone; SiLU and softplus also keep the logistic function of z, their *gate*.
+
+use std::marker::PhantomData;
+
+use pulp::{Arch, Simd, WithSimd};
+use serde::{Deserialize, Serialize};
+
+use crate::Real;
+
+/// The non-linearity φ of the hidden layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// φ(z) = z.
+    Identity,
+    /// φ(z) = tanh z.
+    Tanh,
+    /// φ(z) = max(z, 0); slope 0 at z = 0, curvature 0 everywhere.
+    Relu,
+    /// φ(z) = z σ(z) with the logistic function σ.
+    Silu,
+    /// φ(z) = ln(1 + eᶻ).
+    Softplus,
+}
+
+impl Activation {
+    /// φ(z).
+    #[must_use]
+    pub fn value<T: Real>(self, z: T) -> T {
+        with_curve!(self, C => C::value(z).0)
+    }
+
+    /// φ′(z).
+    #[must_use]
+    pub fn slope<T: Real>(self, z: T) -> T {
+        with_curve!(self, C => {
+            let (h, gate) = C::value(z);
+            C::slope(h, gate)
+        })
+    }
+
+    /// φ″(z).
+    #[must_use]
+    pub fn curvature<T: Real>(self, z: T) -> T {
+        with_curve!(self, C => {
+            let (h, gate) = C::value(z);
+            C::curvature(h, gate)
+        })
+    }
+
+    /// Whether the passes below need a gate beside every output.
+    pub(crate) fn is_gated(self) -> bool {
+        matches!(self, Self::Silu | Self::Softplus)
+    }
+
+    /// z ← φ(z + b) for every row, and the gates where there are any.
+    ///
+    /// `z` is batch × `bias.len()`; `gate` has the same length, or none for an ungated activation.
+    pub(crate) fn apply<T: Real>(self, bias: &[T], z: &mut [T], gate: &mut [T]) {
+        debug_assert_eq!(z.len() % bias.len(), 0);
+        debug_assert!(!self.is_gated() || gate.len() == z.len());
+        with_curve!(self, C => dispatch(Apply::<C, T> { bias, z, gate, curve: PhantomData }));
+    }
+
+    /// h̄ ← φ′ h̄: the sensitivity to z from that to h.
+    pub(crate) fn pull_back<T: Real>(self, h: &[T], gate: &[T], bar: &mut [T]) {
+        debug_assert_eq!(h.len(), bar.len());
+        debug_assert!(!self.is_gated() || gate.len() == h.len());
+        with_curve!(self, C => dispatch(PullBack::<C, T> { h, gate, bar, curve: PhantomData }));
+    }
+
+    /// ḣ = φ′ ż.
+    pub(crate) fn push_forward<T: Real>(self, h: &[T], gate: &[T], z_dot: &[T], h_dot: &mut [T]) {
+        debug_assert!(h.len() == z_dot.len() && h.len() == h_dot.len());
+        debug_assert!(!self.is_gated() || gate.len() == h.len());
+        with_curve!(self, C => dispatch(PushForward::<C, T> { h, gate, z_dot, h_dot, curve: PhantomData }));
+    }
+
+    /// Pulls the sensitivities to h and ḣ back to z and ż, in place:
+    /// z̄ = φ′ h̄ + φ″ ż ḣ̄ and ż̄ = φ′ ḣ̄.
+    pub(crate) fn pull_back_twice<T: Real>(
+        self,
+        h: &[T],
+        gate: &[T],
+        z_dot: &[T],
+        bar: &mut [T],
+        bar_dot: &mut [T],
+    ) {
+        debug_assert!(h.len() == z_dot.len() && h.len() == bar.len() && h.len() == bar_dot.len());
+        debug_assert!(!self.is_gated() || gate.len() == h.len());
+        with_curve!(self, C => dispatch(
+            PullBackTwice::<C, T> { h, gate, z_dot, bar, bar_dot, curve: PhantomData }
+        ));
+    }
+}
+
+/// Runs a pass compiled for the widest vectors of this machine.
+#[inline]
+pub(crate) fn dispatch<P: WithSimd>(pass: P) -> P::Output {
+    Arch::new().dispatch(pass)
+}
+
+/// z ← z + b for every row: the bias of a linear layer.
+pub(crate) fn add_bias<T: Real>(bias: &[T], z: &mut [T]) {
+    Activation::Identity.apply(bias, z, &mut []);
+}
+
+/// One activation as a type, so that each pass is compiled once per activation.
+trait Curve<T: Real>: Copy {
+    /// Whether the derivatives need the gate.
+    const GATED: bool;
+    /// φ(z) and the gate (anything for an ungated curve).
+    fn value(z: T) -> (T, T);
+    /// φ′ from φ and gate.
+    fn slope(h: T, gate: T) -> T;
+    /// φ″ from φ and gate.
+    fn curvature(h: T, gate: T) -> T;
+}
+
+/// Binds `$curve` to the [`Curve`] of an activation within `$body`.
+macro_rules! with_curve {
+    ($activation:expr, $curve:ident => $body:expr) => {
+        match $activation {
+            Activation::Identity => {
+                use IdentityCurve as $curve;
+                $body
+            }
+            Activation::Tanh => {
+                use TanhCurve as $curve;
+                $body
+            }
+            Activation::Relu => {
+                use ReluCurve as $curve;
+                $body
+            }
+            Activation::Silu => {
+                use SiluCurve as $curve;
+                $body
+            }
+            Activation::Softplus => {
+                use SoftplusCurve as $curve;
+                $body
+            }
+        }
+    };
+}
+use with_curve;
+
+#[derive(Clone, Copy)]
+struct IdentityCurve;
+#[derive(Clone, Copy)]
+struct TanhCurve;
+#[derive(Clone, Copy)]
+struct ReluCurve;
+#[derive(Clone, Copy)]
+struct SiluCurve;
+#[derive(Clone, Copy)]
+struct SoftplusCurve;
+
+impl<T: Real> Curve<T> for IdentityCurve {
+    const GATED: bool = false;
+    #[inline(always)]
+    fn value(z: T) -> (T, T) {
+        (z, T::ONE)
+    }
+    #[inline(always)]
+    fn slope(_h: T, _gate: T) -> T {
+        T::ONE
+    }
+    #[inline(always)]
+    fn curvature(_h: T, _gate: T) -> T {
+        T::ZERO
+    }
+}
+
+impl<T: Real> Curve<T> for TanhCurve {
+    const GATED: bool = false;
+    #[inline(always)]
+    fn value(z: T) -> (T, T) {
+        (z.tanh(), T::ONE)
+    }
+    #[inline(always)]
+    fn slope(h: T, _gate: T) -> T {
+        T::ONE - h * h
+    }
+    #[inline(always)]
+    fn curvature(h: T, _gate: T) -> T {
+        let slope = T::ONE - h * h;
+        -(h + h) * slope
+    }
+}
+
+impl<T: Real> Curve<T> for ReluCurve {
+    const GATED: bool = false;
+    #[inline(always)]
+    fn value(z: T) -> (T, T) {
+        // Negative z gives 0; the comparison is written so that NaN stays NaN.
+        (if z < T::ZERO { T::ZERO } else { z }, T::ONE)
+    }
+    #[inline(always)]
+    fn slope(h: T, _gate: T) -> T {
+        if h > T::ZERO { T::ONE } else { T::ZERO }
+    }
+    #[inline(always)]
+    fn curvature(_h: T, _gate: T) -> T {
+        T::ZERO
+    }
+}
+
+/// σ(z) and e^{−|z|}: the exponential never overflows.
+#[inline(always)]
+fn logistic<T: Real>(z: T) -> (T, T) {
+    let e = (-z.abs()).exp();
+    let numerator = if z < T::ZERO { e } else { T::ONE };
+    (numerator / (T::ONE + e), e)
+}
+
+impl<T: Real> Curve<T> for SiluCurve {
+    const GATED: bool = true;
+    #[inline(always)]
+    fn value(z: T) -> (T, T) {
+        let (gate, _) = logistic(z);
+        (z * gate, gate)
+    }
+    #[inline(always)]
+    fn slope(h: T, gate: T) -> T {
+        // φ′ = σ + zσ(1 − σ) with zσ = h
+        gate + h * (T::ONE - gate)
+    }
+    #[inline(always)]
+    fn curvature(h: T, gate: T) -> T {
+        // φ″ = (1 − σ)(2σ + h(1 − 2σ))
+        let rest = T::ONE - gate;
+        rest * (gate + gate + h * (rest - gate))
+    }
+}
+
+impl<T: Real> Curve<T> for SoftplusCurve {
+    const GATED: bool = true;
+    #[inline(always)]
+    fn value(z: T) -> (T, T) {
+        let (gate, e) = logistic(z);
+        let positive = if z < T::ZERO { T::ZERO } else { z };
+        (positive + e.ln_one_plus_unit(), gate)
+    }
+    #[inline(always)]
+    fn slope(_h: T, gate: T) -> T {
+        gate
+    }
+    #[inline(always)]
+    fn curvature(_h: T, gate: T) -> T {
+        gate * (T::ONE - gate)
+    }
+}
+
+struct Apply<'a, C, T> {
+    bias: &'a [T],
+    z: &'a mut [T],
+    gate: &'a mut [T],
+    curve: PhantomData<C>,
+}
+
+impl<C: Curve<T>, T: Real> WithSimd for Apply<'_, C, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { bias, z, gate, curve: _ } = self;
+        let width = bias.len();
+        if C::GATED {
+            for (row, gates) in z.chunks_exact_mut(width).zip(gate.chunks_exact_mut(width)) {
+                for ((z, gate), b) in row.iter_mut().zip(gates).zip(bias) {
+                    (*z, *gate) = C::value(*z + *b);
+                }
+            }
+        } else {
+            for row in z.chunks_exact_mut(width) {
+                for (z, b) in row.iter_mut().zip(bias) {
+                    *z = C::value(*z + *b).0;
+                }
+            }
+        }
+    }
+}
+
+struct PullBack<'a, C, T> {
+    h: &'a [T],
+    gate: &'a [T],
+    bar: &'a mut [T],
+    curve: PhantomData<C>,
+}
+
+impl<C: Curve<T>, T: Real> WithSimd for PullBack<'_, C, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { h, gate, bar, curve: _ } = self;
+        if C::GATED {
+            for ((bar, h), gate) in bar.iter_mut().zip(h).zip(gate) {
+                *bar *= C::slope(*h, *gate);
+            }
+        } else {
+            for (bar, h) in bar.iter_mut().zip(h) {
+                *bar *= C::slope(*h, T::ONE);
+            }
+        }
+    }
+}
+
+struct PushForward<'a, C, T> {
+    h: &'a [T],
+    gate: &'a [T],
+    z_dot: &'a [T],
+    h_dot: &'a mut [T],
+    curve: PhantomData<C>,
+}
+
+impl<C: Curve<T>, T: Real> WithSimd for PushForward<'_, C, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { h, gate, z_dot, h_dot, curve: _ } = self;
+        if C::GATED {
+            for (((h_dot, z_dot), h), gate) in h_dot.iter_mut().zip(z_dot).zip(h).zip(gate) {
+                *h_dot = C::slope(*h, *gate) * *z_dot;
+            }
+        } else {
+            for ((h_dot, z_dot), h) in h_dot.iter_mut().zip(z_dot).zip(h) {
+                *h_dot = C::slope(*h, T::ONE) * *z_dot;
+            }
+        }
+    }
+}
+
+struct PullBackTwice<'a, C, T> {
+    h: &'a [T],
+    gate: &'a [T],
+    z_dot: &'a [T],
+    bar: &'a mut [T],
+    bar_dot: &'a mut [T],
+    curve: PhantomData<C>,
+}
+
+impl<C: Curve<T>, T: Real> WithSimd for PullBackTwice<'_, C, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { h, gate, z_dot, bar, bar_dot, curve: _ } = self;
+        let rows = bar.iter_mut().zip(bar_dot).zip(z_dot).zip(h);
+        if C::GATED {
+            for ((((bar, bar_dot), z_dot), h), gate) in rows.zip(gate) {
+                let slope = C::slope(*h, *gate);
+                *bar = slope * *bar + C::curvature(*h, *gate) * *z_dot * *bar_dot;
+                *bar_dot *= slope;
+            }
+        } else {
+            for (((bar, bar_dot), z_dot), h) in rows {
+                let slope = C::slope(*h, T::ONE);
+                *bar = slope * *bar + C::curvature(*h, T::ONE) * *z_dot * *bar_dot;
+                *bar_dot *= slope;
+            }
+        }
+    }
+}
