@@ -3,7 +3,13 @@
 //! `main` parses and dispatches; every command is a module of [`commands`]. Results go to stdout,
 //! messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.
 
+mod cell;
 mod commands;
+mod interrupt;
+mod machine;
+mod plan;
+mod progress;
+mod report;
 mod settings;
 
 use std::fmt::Write as _;
@@ -45,10 +51,12 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// The error on one line, each cause on a line below it.
 fn describe(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error}\n");
-    for cause in error.chain().skip(1) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "  caused by: {cause}");
+    let mut text = String::new();
+    for (i, cause) in error.chain().enumerate() {
+        let prefix = if i == 0 { "error" } else { "  caused by" };
+        // Some libraries break their messages into lines. Writing to a string cannot fail.
+        let message = cause.to_string().lines().collect::<Vec<_>>().join(" ");
+        let _ = writeln!(text, "{prefix}: {message}");
     }
     text
 }
@@ -65,7 +73,8 @@ mod tests {
 
     #[test]
     fn causes_stand_below_the_error_one_per_line() {
-        let error = anyhow::anyhow!("disk is full").context("cannot write").context("cell failed");
+        let error =
+            anyhow::anyhow!("disk\nis full\n").context("cannot write").context("cell failed");
         assert_eq!(
             describe(&error),
             "error: cell failed\n  caused by: cannot write\n  caused by: disk is full\n"

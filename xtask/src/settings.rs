@@ -8,8 +8,8 @@ use bench_tasks::{Preset, Variant};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use toml::{Table, Value};
 
-/// First segments that send a key past the task, in the order of [`Split`]'s fields.
-const PREFIXES: [&str; 4] = ["task", "method", "train", "solver"];
+/// First segments that send a key past the task.
+const NOT_TASK: [&str; 3] = ["method", "train", "solver"];
 
 /// Overrides sorted by what they are for, the prefix taken off.
 #[derive(Debug, Default, PartialEq)]
@@ -64,12 +64,13 @@ pub(crate) fn split_by_prefix(
             _ if task_defaults.contains_key(first) => (&mut split.task, key.as_str()),
             _ => {
                 let valid = keys(task_defaults);
-                // What the key would be if only its prefix were misspelled.
-                let prefixed = PREFIXES.iter().map(|prefix| format!("{prefix}.{rest}"));
-                let candidates: Vec<_> = match rest {
-                    "" => valid.clone(),
-                    _ => valid.iter().cloned().chain(prefixed).collect(),
-                };
+                // A misspelled prefix is compared with the prefixes before the same rest; what the
+                // rest must be is known for tasks only.
+                let mut candidates = valid.clone();
+                if !rest.is_empty() {
+                    candidates.extend(valid.iter().map(|key| format!("task.{key}")));
+                    candidates.extend(NOT_TASK.map(|prefix| format!("{prefix}.{rest}")));
+                }
                 bail!(
                     "{}; keys that do not belong to the task begin with `method.`, `train.` or \
                      `solver.`",
@@ -372,6 +373,8 @@ mod tests {
             "{message}"
         );
         assert!(message.ends_with("begin with `method.`, `train.` or `solver.`"), "{message}");
+        let message = split("tsk.real.cart_mas").unwrap_err().to_string();
+        assert!(message.contains("did you mean `task.real.cart_mass`?"), "{message}");
         for key in ["horizn", "method", "method.", "task"] {
             let message = split(key).unwrap_err().to_string();
             assert!(message.starts_with(&format!("there is no setting `{key}`")), "{message}");

@@ -139,13 +139,13 @@ fn assert_transition(found: &Answer, cart: Cart, x: [f64; 4], u: f64) {
     for i in 0..4 {
         assert!((found.x_next[i] - expected[i]).abs() < 1e-12, "x_next[{i}]: {found:?}");
         assert_eq!((found.fx[i].len(), found.fu[i].len()), (4, 1));
-        for j in 0..4 {
-            assert!((found.fx[i][j] - slopes[j][i]).abs() < 1e-6, "fx[{i}][{j}]: {found:?}");
+        for (j, slope) in slopes[..4].iter().enumerate() {
+            assert!((found.fx[i][j] - slope[i]).abs() < 1e-6, "fx[{i}][{j}]: {found:?}");
         }
         assert!((found.fu[i][0] - slopes[4][i]).abs() < 1e-6, "fu[{i}]: {found:?}");
     }
-    for j in 0..5 {
-        let difference = found.reward_gradient[j] - reward_slopes[j][0];
+    for (j, [slope]) in reward_slopes.iter().enumerate() {
+        let difference = found.reward_gradient[j] - slope;
         assert!(difference.abs() < 1e-6, "reward_gradient[{j}]: {found:?}");
     }
 }
@@ -288,7 +288,8 @@ fn settings_that_do_not_fit_are_refused() {
         "error: `real.cart_mass` is `x`, but must be a finite number (default 1.8)\n"
     );
     assert!(set("real.cart_mass=-1").contains("cart_mass is -1, but must be positive and finite"));
-    assert!(set("real.deadband_kind=soft").contains("`zeroing` or `raising`"));
+    let kind = set("real.deadband_kind=soft");
+    assert!(kind.contains("`zeroing` or `raising`") && kind.lines().count() == 1, "{kind}");
     assert!(set("horizon=-1").contains("horizon"), "{}", set("horizon=-1"));
     assert!(set("horizon").contains("has no `=`"));
 }
@@ -353,7 +354,7 @@ fn a_bad_line_gives_an_error_in_its_place_and_status_one_at_the_end() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "error: 8 lines of `-` have no answer; the error stands in their place\n"
+        "error: lines of `-` without an answer: 8; the error stands in their place\n"
     );
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();

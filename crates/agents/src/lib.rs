@@ -46,7 +46,9 @@ pub use error::LearnError;
 pub use evaluation::{Evaluation, Rollout, evaluate, record_rollout};
 pub use learner::{Budget, Episode, Learner, Progress};
 pub use logs::{CurveRow, LogMarks, RunLogs, Timing};
-pub use methods::{Method, TrainSettings, find_method, from_table, methods, to_table};
+pub use methods::{
+    BoxedLearner, Method, TrainSettings, find_method, from_table, methods, to_table,
+};
 pub use policy::{MeanPolicy, Policy, load_policy, save_policy};
 pub use sac::{GradientTarget, LossBalance, Sac, SacSettings, UpdateReport, ValueGradientSettings};
 pub use sac_learner::SacLearner;

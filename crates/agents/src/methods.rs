@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::sac::SacSettings;
 use crate::{LearnError, Learner, SacLearner};
 
+/// A learner at the start of a run, or why there is none.
+pub type BoxedLearner<'a> = Result<Box<dyn Learner + 'a>, LearnError>;
+
 /// A method of the registry.
 #[derive(Clone, Copy)]
 pub struct Method {
@@ -18,7 +21,7 @@ pub struct Method {
     pub summary: &'static str,
     /// Its default settings as a table.
     pub settings: fn() -> Result<toml::Table, LearnError>,
-    build: for<'a> fn(&'a dyn Task, &toml::Table, u64) -> Result<Box<dyn Learner + 'a>, LearnError>,
+    build: for<'a> fn(&'a dyn Task, &toml::Table, u64) -> BoxedLearner<'a>,
 }
 
 impl Method {
@@ -32,7 +35,7 @@ impl Method {
         task: &'a dyn Task,
         settings: &toml::Table,
         seed: u64,
-    ) -> Result<Box<dyn Learner + 'a>, LearnError> {
+    ) -> BoxedLearner<'a> {
         (self.build)(task, settings, seed)
     }
 }
@@ -54,11 +57,7 @@ const METHODS: [Method; 2] = [
     },
 ];
 
-fn build_sac<'a>(
-    task: &'a dyn Task,
-    settings: &toml::Table,
-    seed: u64,
-) -> Result<Box<dyn Learner + 'a>, LearnError> {
+fn build_sac<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
     Ok(Box::new(SacLearner::new(task, &from_table("method", settings)?, seed)?))
 }
 

@@ -516,12 +516,12 @@ fn minimum<T: Real>(critics: &[Mlp<T>; 2], s: &mut UpdateScratch<T>) {
 
 /// Writes `weight`·∂min(Q₁, Q₂)/∂[o, u] into `s.gradient_sum`, after [`minimum`].
 fn minimum_gradient<T: Real>(critics: &[Mlp<T>; 2], weight: T, s: &mut UpdateScratch<T>) {
-    for i in 0..2 {
+    for (i, critic) in critics.iter().enumerate() {
         for (seed, &second) in s.seed.iter_mut().zip(&s.which) {
             *seed = if second == (i == 1) { weight } else { T::ZERO };
         }
         let out = if i == 0 { &mut s.gradient_sum } else { &mut s.gradient };
-        critics[i].input_gradient(&s.seed, &mut s.critics[i], out);
+        critic.input_gradient(&s.seed, &mut s.critics[i], out);
     }
     for (sum, &part) in s.gradient_sum.iter_mut().zip(&s.gradient) {
         *sum += part;

@@ -553,7 +553,7 @@ fn replay_log<'l>(
     let opened = match log.take() {
         Some(opened) => opened,
         None => ReplayLog::open(
-            &dir.join(REPLAY_DIR),
+            dir.join(REPLAY_DIR),
             replay.layout().width(),
             replay.capacity() as u64,
         )?,

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use critics::{CheckpointError, Checkpoints, Snapshot, Tensors, write_file_atomic};
+use critics::{
+    CheckpointError, Checkpoints, Snapshot, Tensors, instruction_path, write_file_atomic,
+};
 use dynamics::{Stream, Task};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +78,8 @@ struct LoopState {
     best: Option<BestEvaluation>,
     marks: LogMarks,
     timing: Timing,
+    /// Instruction path of the kernels, on which the bits depend.
+    instructions: String,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -224,6 +228,14 @@ impl<'a> Training<'a> {
                 needed: format!("{settings:?}"),
             });
         }
+        if state.instructions != instruction_path() {
+            observer.note(&format!(
+                "the run was checkpointed on instruction path `{}` and goes on with `{}`: its \
+                 numbers will differ in the last bits from an uninterrupted run",
+                state.instructions,
+                instruction_path()
+            ));
+        }
         learner.load(dir, &snapshot)?;
         // An empty advance only reports where the learner stands.
         let progress = learner.advance(Budget { env_steps: 0 })?;
@@ -316,6 +328,7 @@ impl<'a> Training<'a> {
             best: self.best,
             marks: self.logs.marks()?,
             timing: self.timing,
+            instructions: instruction_path().to_owned(),
         };
         let (learner, dir, best) = (&mut *self.learner, self.dir, &self.best_networks);
         self.checkpoints.save(self.progress.env_steps, |writer| {

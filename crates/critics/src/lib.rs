@@ -65,6 +65,7 @@
 // From the numbers up: scalars and element-wise functions, products, networks, what trains them.
 mod activation;
 mod elementary;
+mod instructions;
 mod product;
 mod real;
 
@@ -89,6 +90,7 @@ pub use checkpoint::*;
 pub use error::CriticError;
 pub use gaussian_policy::{PolicyWorkspace, SquashedGaussian};
 pub use gradient_loss::{RunningMedian, gradient_loss};
+pub use instructions::instruction_path;
 pub use mlp::{Mlp, MlpSpec};
 pub use mlp_workspace::MlpWorkspace;
 pub use real::Real;

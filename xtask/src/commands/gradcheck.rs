@@ -76,7 +76,9 @@ struct Row {
     duals: Worst,
     differences: Worst,
     rollout: Worst,
-    /// Entries that were not compared, since they lie at a kink of the reward.
+    /// Entries of the reward's gradient that were looked at, over all points.
+    n_entries: usize,
+    /// Those of them that were not compared, since the reward has a kink there.
     n_left_out: usize,
 }
 
@@ -87,6 +89,7 @@ impl Row {
             duals: Worst::new("dual numbers", DUALS_BOUND),
             differences: Worst::new("differences", DIFFERENCES_BOUND),
             rollout: Worst::new("dual numbers along a roll-out from here", ROLLOUT_BOUND),
+            n_entries: 0,
             n_left_out: 0,
         }
     }
@@ -231,6 +234,7 @@ fn check_reward(
             ("r_xnext", &found.r_xnext, &expected.r_xnext),
         ];
         for ((row, kinks), (name, found, expected)) in rows.iter_mut().zip(kinks).zip(blocks) {
+            row.n_entries += kinks.len();
             row.n_left_out += kinks.iter().filter(|kink| **kink).count();
             let smooth: Vec<usize> = (0..found.len()).filter(|i| !kinks[*i]).collect();
             let select = |v: &DVector<f64>| DMatrix::from_fn(smooth.len(), 1, |i, _| v[smooth[i]]);
@@ -292,8 +296,9 @@ fn describe(rows: &[Row]) -> String {
         // Writing to a string cannot fail.
         let name = row.labels.join(" ");
         if row.n_left_out > 0 {
-            let n = row.n_left_out;
-            let _ = writeln!(notes, "{name}: {n} entries left out, at a kink of the reward");
+            let (n, all) = (row.n_left_out, row.n_entries);
+            let _ =
+                writeln!(notes, "{name}: {n} of {all} entries left out, at a kink of the reward");
         }
         for Worst { source, bound, found } in row.checks() {
             if let Some((check, (x, u))) = found.as_ref().filter(|(c, _)| c.error > *bound) {

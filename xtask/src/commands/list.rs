@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
+use agents::methods;
 use anyhow::Result;
 use bench_tasks::{Entry, registry};
 use clap::Args;
 
+use crate::cell::CellConfig;
+use crate::plan::{Profile, Selection, figures};
 use crate::settings::{PRESETS, find, keys};
 
 /// Arguments of `list`.
@@ -18,12 +21,6 @@ struct Section {
     table: comfy_table::Table,
 }
 
-/// The methods: name, paper, one line.
-const METHODS: [[&str; 3]; 2] = [
-    ["vg-sac", "vg-sac", "soft actor-critic whose critic also learns the gradient of its target"],
-    ["sac", "vg-sac", "soft actor-critic with the same networks and settings, the baseline"],
-];
-
 impl ListArgs {
     /// Prints the sections.
     ///
@@ -31,7 +28,7 @@ impl ListArgs {
     /// A task whose settings cannot be written down, an output that cannot be written to.
     pub(crate) fn run(self) -> Result<()> {
         let mut text = String::new();
-        for Section { heading, table } in [tasks()?, methods()] {
+        for Section { heading, table } in [figure_list()?, tasks()?, method_list()] {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{heading}\n{table}\n");
         }
@@ -49,10 +46,38 @@ fn tasks() -> Result<Section> {
     Ok(Section { heading: "Tasks", table })
 }
 
-fn methods() -> Section {
-    let mut table = super::table(["method", "paper", "what"]);
-    table.add_rows(METHODS);
+fn method_list() -> Section {
+    let mut table = super::table(["method", "what"]);
+    for method in methods() {
+        table.add_row([method.name, method.summary]);
+    }
     Section { heading: "Methods", table }
+}
+
+/// The figures with the environment steps that each profile takes.
+fn figure_list() -> Result<Section> {
+    let mut table =
+        super::table(["figure", "what", "smoke [steps]", "quick [steps]", "paper [steps]"]);
+    for figure in figures() {
+        let mut row = vec![figure.id.to_owned(), figure.title.to_owned()];
+        for profile in [Profile::Smoke, Profile::Quick, Profile::Paper] {
+            let selection = Selection {
+                names: vec![figure.id.to_owned()],
+                profile,
+                tasks: Vec::new(),
+                methods: Vec::new(),
+                n_seeds: None,
+            };
+            let planned = selection.plan()?;
+            let cells = planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));
+            row.push(cells.map(CellConfig::total_steps).sum::<u64>().to_string());
+        }
+        table.add_row(row);
+    }
+    Ok(Section {
+        heading: "Figures (cargo xtask reproduce FIGURE; cells they share run once)",
+        table,
+    })
 }
 
 /// Names of the presets, and the settings in which they differ.

@@ -1,25 +1,38 @@
 //! The commands, one module each: arguments as a `clap` struct with `run(self)`.
 
+mod eval;
 mod gradcheck;
 mod list;
 mod probe;
+mod report;
+mod reproduce;
+mod train;
 
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write as _};
 
 use clap::Subcommand;
-use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 
 /// Every command with its arguments.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Run the experiments of papers and figures that are missing, and write the report
+    Reproduce(reproduce::ReproduceArgs),
+    /// Train one method on one task
+    Train(train::TrainArgs),
+    /// Evaluate the policy of a finished run
+    Eval(eval::EvalArgs),
+    /// Animate a roll-out of the policy of a finished run
+    Play(eval::PlayArgs),
+    /// Write a report again from stored results, or compare two
+    Report(report::ReportArgs),
     /// Print one transition of a task with its derivatives as JSON
     Probe(probe::ProbeArgs),
     /// Check every derivative of tasks against independent sources
     Gradcheck(gradcheck::GradcheckArgs),
-    /// List tasks and methods
+    /// List papers, figures, tasks and methods
     List(list::ListArgs),
 }
 
@@ -30,6 +43,11 @@ impl Command {
     /// What the command reports.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
+            Self::Reproduce(args) => args.run(),
+            Self::Train(args) => args.run(),
+            Self::Eval(args) => args.run(),
+            Self::Play(args) => args.run(),
+            Self::Report(args) => args.run(),
             Self::Probe(args) => args.run(),
             Self::Gradcheck(args) => args.run(),
             Self::List(args) => args.run(),
@@ -62,9 +80,12 @@ pub(crate) fn print(text: &str) -> Result<(), OutputError> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(OutputError)
 }
 
-/// A table with the given header in the style that all commands use.
+/// A table with the given header in the style that all commands use; on a terminal it is wrapped to
+/// the width there is.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let rule = LineStyle::none().fill('─').junction('─');
+    let style = TableStyle::new().top_border(rule).header_separator(rule).bottom_border(rule);
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     table
 }

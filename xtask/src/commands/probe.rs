@@ -221,7 +221,10 @@ fn answer_file(prober: &mut Prober<'_>, file: &str) -> Result<()> {
     let stdout = BufWriter::new(io::stdout().lock());
     let bad = answer_lines(prober, BufReader::new(source), stdout)
         .with_context(|| format!("stopped in `{file}`"))?;
-    ensure!(bad == 0, "{bad} lines of `{file}` have no answer; the error stands in their place");
+    ensure!(
+        bad == 0,
+        "lines of `{file}` without an answer: {bad}; the error stands in their place"
+    );
     Ok(())
 }
 

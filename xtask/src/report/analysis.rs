@@ -186,6 +186,13 @@ impl Report {
     }
 }
 
+impl FigureData {
+    /// Whether any cell is complete, so that there is something to plot.
+    pub(crate) fn has_cells(&self) -> bool {
+        self.groups.iter().any(|g| !g.seeds.is_empty())
+    }
+}
+
 impl GroupData {
     /// Every seed's final return.
     pub(crate) fn final_returns(&self) -> Vec<f64> {
@@ -214,11 +221,7 @@ fn figure(spec: &FigureSpec, info: &RunInfo) -> FigureData {
     let groups: Vec<GroupData> =
         spec.groups.iter().map(|g| group(g, &spec.levels, &info.profile)).collect();
     let labels: Vec<String> = groups.iter().map(|g| g.label.clone()).collect();
-    let (method, baseline) = match spec.rule {
-        Rule::FewerSamples { method, baseline } | Rule::Comparable { method, baseline, .. } => {
-            (method, baseline)
-        }
-    };
+    let (method, baseline) = spec.rule.method_and_baseline();
     let improvement = match (groups.get(method), groups.get(baseline)) {
         (Some(a), Some(b)) => Estimate::improvement(&a.final_returns(), &b.final_returns()),
         _ => Estimate::default(),

@@ -69,14 +69,17 @@ const POLE: f64 = 0.5;
 /// Force of a full-length arrow, the action bound, in newtons.
 const FULL_FORCE: f64 = 40.0;
 /// Length of that arrow in metres on the track.
-const ARROW: f64 = 0.7;
+const ARROW: f64 = 0.5;
+/// Width and height of the cart in metres.
 const CART: (f64, f64) = (0.3, 0.15);
+/// Radius of a wheel, as a share of the cart's height.
+const WHEEL: f64 = 0.24;
 
 fn cartpole_scene(rollout: &Rollout) -> Picture {
     let width = 920.0;
     let (low, high) = extent(rollout.xs.iter().map(|x| x[0])).unwrap_or((0.0, 0.0));
     // The arrow and half a cart stay on the picture, and no picture is larger than 200 px/m.
-    let room = 0.5;
+    let room = 0.65;
     let half = ((high - low) / 2.0 + room).max(width / 400.0);
     let centre = (low + high) / 2.0;
     let scale = width / (2.0 * half);
@@ -89,7 +92,7 @@ fn cartpole_scene(rollout: &Rollout) -> Picture {
     p.data = Some(json!({
         "task": rollout.task, "dt": rollout.dt, "xs": rollout.xs, "us": rollout.us,
         "rewards": rollout.rewards, "x0": x.at(0.0), "scale": scale, "ground": ground,
-        "newton": ARROW * scale / FULL_FORCE,
+        "half": CART.0 * scale / 2.0, "lift": -CART.1 * scale * (WHEEL + 0.5), "force": FULL_FORCE,
     }));
     p
 }
@@ -123,7 +126,7 @@ fn track(p: &mut Picture, x: &Axis, ground: f64, labels: f64) {
     p.line("track", (x.pixels.0, ground), (x.pixels.1, ground));
     for (value, text) in &x.ticks {
         // A label at the very edge would be cut.
-        let inside = |at: &f64| *at > x.pixels.0 + 12.0 && *at < x.pixels.1 - 18.0;
+        let inside = |at: &f64| *at > x.pixels.0 + 20.0 && *at < x.pixels.1 - 20.0;
         if let Some(at) = x.at(*value).filter(inside) {
             p.line("mark", (at, ground), (at, ground + 6.0));
             p.text("small mid", (at, labels), &format!("{text} m"));
@@ -135,7 +138,7 @@ fn track(p: &mut Picture, x: &Axis, ground: f64, labels: f64) {
 fn cartpole(p: &mut Picture, x: &Axis, ground: f64, scale: f64, state: &[f64], force: f64) {
     let (w, h) = (CART.0 * scale, CART.1 * scale);
     let at = x.at(state[0]).unwrap_or(0.0);
-    let wheel = h * 0.24;
+    let wheel = h * WHEEL;
     let top = -h - wheel;
     p.begin(&format!(r#"class="cart-group" transform="translate({at:.1} {ground:.1})""#));
     p.rect("cart", (-w / 2.0, top), (w, h), 3.0);
@@ -144,10 +147,11 @@ fn cartpole(p: &mut Picture, x: &Axis, ground: f64, scale: f64, state: &[f64], f
     }
     let stretch = force / FULL_FORCE;
     let length = ARROW * scale;
-    // The arrow grows from the cart's middle; scaling it keeps one shape for both directions.
+    // The arrow grows from the cart's side; scaling it keeps one shape for both directions.
     let middle = top + h / 2.0;
     p.begin(&format!(
-        r#"class="force-group" transform="translate(0 {middle:.1}) scale({stretch:.3} 1)""#
+        r#"class="force-group" transform="translate({:.1} {middle:.1}) scale({stretch:.3} 1)""#,
+        stretch.signum() * w / 2.0
     ));
     p.line("force", (0.0, 0.0), (length * 0.9, 0.0));
     p.polygon("force-head", &[(length, 0.0), (length * 0.84, -6.0), (length * 0.84, 6.0)]);

@@ -138,7 +138,7 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
         out.push('−');
     }
     for (i, digit) in whole.chars().enumerate() {
-        if i > 0 && (whole.len() - i) % 3 == 0 {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(axis.clamped(500.0), Some(0.0));
         assert_eq!(axis.at(f64::NAN), None);
         // Moving the ends outwards does not change the step.
-        let axis = Axis::rounded("", (-4.7, 3.4), (0.0, 1.0), 4);
+        let axis = Axis::rounded("", (-4.7, 3.1), (0.0, 1.0), 4);
         assert_eq!(axis.range, (-6.0, 4.0));
         assert_eq!(axis.ticks.first().unwrap().0, -6.0);
         assert_eq!(axis.ticks.last().unwrap().0, 4.0);

@@ -117,7 +117,7 @@ fn rows(a: &GroupData, b: &GroupData, levels_a: &[f64], levels_b: &[f64], table:
             let decimals = usize::from(!quotient || what.contains("seconds"));
             let mut entry = Entry::estimate(&Estimate::mean(values), Some(decimals));
             if r.iter().any(|r| r.censored) {
-                entry.main.insert_str(0, "≥ ");
+                entry.main.insert_str(0, "≥\u{a0}");
             }
             entry
         };

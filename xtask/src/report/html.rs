@@ -20,7 +20,8 @@ pub(crate) const STATISTICS: &str = "The seed is the unit of every number: a run
 
 /// What bounds mean, for the foot of the page.
 pub(crate) const CENSORED: &str = "A seed that never reaches a level counts at its run's length; \
-    numbers it enters are bounds, marked ≥ or ≤, or ~ where seeds of both groups fall short. \
+    numbers it enters are bounds, marked ≥ or ≤, or ~ where seeds of both groups fall short. Ratios of \
+    steps count no farther than the shortest run that fell short. \
     Training time leaves evaluations out.";
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
@@ -159,18 +160,12 @@ fn figure(f: &FigureData, n: usize) -> String {
         let _ = writeln!(out, "<dt>Differs from the paper</dt><dd>{}</dd>", escape(&f.note));
     }
     out += "</dl>\n";
-    let caption = format!(
-        "<b>Figure {n}a.</b> Return of the deterministic policy on the real plant against \
-         environment steps: mean over seeds with 95 % band, single seeds faint, levels dotted."
-    );
-    out += &plot(&figures::curves(f, Abscissa::Steps, &format!("{id}-steps")), &caption);
-    let caption = format!("<b>Figure {n}b.</b> The same against time spent training.");
-    out += &plot(&figures::curves(f, Abscissa::Time, &format!("{id}-time")), &caption);
-    let caption = format!(
-        "<b>Figure {n}c.</b> How many times more the baseline needs to reach each level of return, \
-         with 95 % intervals."
-    );
-    out += &plot(&figures::ratios(f), &caption);
+    if !f.has_cells() {
+        out += "<p class=\"fine\">No cell of this figure is complete yet; the commands that run \
+                them stand below.</p>\n";
+        return out + "</article>\n";
+    }
+    out += &plots(f, n, &id);
     let _ = writeln!(out, "<h3>Results</h3>\n{}", tables::results(f).html());
     if let Some(text) = tables::improvement(f) {
         let _ = writeln!(out, "<p class=\"fine\">{}</p>", escape(&text));
@@ -210,6 +205,24 @@ fn figure(f: &FigureData, n: usize) -> String {
         let _ = writeln!(out, "<p>These they share:</p>{}</details>", shared.html());
     }
     out + "</article>\n"
+}
+
+/// The plots of figure `n`.
+fn plots(f: &FigureData, n: usize, id: &str) -> String {
+    let mut out = String::new();
+    let caption = format!(
+        "<b>Figure {n}a.</b> Return of the deterministic policy on the real plant against \
+         environment steps: mean over seeds with 95 % band, single seeds faint, levels dotted."
+    );
+    out += &plot(&figures::curves(f, Abscissa::Steps, &format!("{id}-steps")), &caption);
+    let caption = format!("<b>Figure {n}b.</b> The same against time spent training.");
+    out += &plot(&figures::curves(f, Abscissa::Time, &format!("{id}-time")), &caption);
+    let caption = format!(
+        "<b>Figure {n}c.</b> How many times more the baseline needs to reach each level of return, \
+         with 95 % intervals."
+    );
+    out += &plot(&figures::ratios(f), &caption);
+    out
 }
 
 /// The animation (or still frames without the script) and the plots against time.

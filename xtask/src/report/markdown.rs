@@ -48,6 +48,9 @@ pub(crate) fn pictures(report: &Report) -> Vec<(String, String)> {
 
 /// Name, caption and drawing of one figure's pictures.
 fn figure_pictures(figure: &FigureData) -> Vec<(String, &'static str, Picture)> {
+    if !figure.has_cells() {
+        return Vec::new();
+    }
     let slug = slug(&figure.id);
     let mut out = vec![
         (
@@ -81,7 +84,7 @@ pub(crate) fn page(report: &Report) -> String {
     for f in &report.figures {
         let (kind, claim) = (f.verdict.kind.words(), escape(&f.claim));
         let (title, ours) = (escape(&f.title), escape(&f.verdict.ours));
-        let _ = writeln!(out, "- **{kind}**: {title}. Claim: {claim} Ours: {ours}");
+        let _ = writeln!(out, "- **{kind}**: {title}\n  - Claim: {claim}\n  - Ours: {ours}.");
     }
     for f in &report.figures {
         out += &figure(f);
@@ -104,14 +107,18 @@ pub(crate) fn page(report: &Report) -> String {
 fn figure(f: &FigureData) -> String {
     let mut out = format!("\n## {}\n\n", escape(&f.title));
     let verdict = f.verdict.kind.words();
-    let _ = writeln!(out, "**{verdict}**: {}\n", escape(&f.verdict.reason));
+    let _ = writeln!(out, "**{verdict}**: {}.\n", escape(&f.verdict.reason));
     let _ = writeln!(out, "- Claim: {}", escape(&f.claim));
-    let _ = writeln!(out, "- Ours: {}", escape(&f.verdict.ours));
+    let _ = writeln!(out, "- Ours: {}.", escape(&f.verdict.ours));
     let _ = writeln!(out, "- Rule: {}", escape(&f.rule_text));
     if !f.note.is_empty() {
         let _ = writeln!(out, "- Differs from the paper: {}", escape(&f.note));
     }
     out.push('\n');
+    if !f.has_cells() {
+        out += "No cell of this figure is complete yet; the commands that run them stand below.\n";
+        return out;
+    }
     for (name, caption, _) in figure_pictures(f) {
         let _ = writeln!(out, "![{caption}](figures/{name})\n");
     }

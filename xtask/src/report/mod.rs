@@ -83,6 +83,17 @@ pub(crate) enum Rule {
     },
 }
 
+impl Rule {
+    /// The group the claim is about and the group it is compared against.
+    pub(crate) fn method_and_baseline(self) -> (usize, usize) {
+        match self {
+            Self::FewerSamples { baseline, method } | Self::Comparable { baseline, method, .. } => {
+                (method, baseline)
+            }
+        }
+    }
+}
+
 /// How the numbers were made; an empty text is not shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -161,6 +172,13 @@ pub(crate) fn load(report_json: &Path) -> anyhow::Result<Report> {
     let report: Report = serde_json::from_str(&text)
         .with_context(|| format!("{name} is not a report of this version; build it again"))?;
     Ok(report)
+}
+
+/// 95 % bootstrap interval of a mean; both ends are the mean where there is one value only.
+pub(crate) fn mean_interval(values: &[f64]) -> (f64, f64) {
+    let estimate = stats::Estimate::mean(values);
+    let mean = estimate.value.unwrap_or(f64::NAN);
+    estimate.interval.map_or((mean, mean), |interval| (interval.low, interval.high))
 }
 
 /// A page with the animation of one roll-out and its states, actions and rewards against time.

@@ -78,7 +78,6 @@
       const cart = svg.querySelector(".cart-group");
       const pole = svg.querySelector(".pole-group");
       const force = svg.querySelector(".force-group");
-      const lift = force.getAttribute("transform").split(" scale")[0];
       return (a, b, share, u) => {
         const p = a[0] + share * (b[0] - a[0]);
         // The angle is wrapped: go the short way round.
@@ -87,7 +86,8 @@
         const x = data.x0 + p * data.scale;
         cart.setAttribute("transform", "translate(" + x + " " + data.ground + ")");
         pole.setAttribute("transform", "rotate(" + (-angle * 180 / Math.PI) + ")");
-        force.setAttribute("transform", lift + " scale(" + (u[0] / 40) + " 1)");
+        force.setAttribute("transform", "translate(" + (u[0] < 0 ? -data.half : data.half) +
+          " " + data.lift + ") scale(" + (u[0] / data.force) + " 1)");
         return "p = " + signed(p, 2) + " m   force = " + signed(u[0], 1) + " N";
       };
     },

@@ -3,7 +3,9 @@
 //! The ratio at a level is the mean number of environment steps the baseline needs, divided by
 //! the method's. Seeds that never reach the level count at their run's length, so the ratio
 //! becomes a bound: "≥" where only baseline seeds fall short, "≤" where only method seeds do, "~"
-//! (the ratio of the steps spent within the runs) where both do.
+//! (the ratio of the steps spent within the runs) where both do. So that a run gains nothing by
+//! being shorter, steps are counted no farther than the shortest run that fell short. A level
+//! that no seed reaches has no ratio.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +13,6 @@ use super::Rule;
 use super::analysis::GroupData;
 use super::axis::number;
 use super::stats::{Estimate, Interval, Reach};
-
-/// Runs whose lengths differ by less than this share count as equally long.
-const SAME_LENGTH: f64 = 0.02;
 
 /// How a ratio is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +33,9 @@ impl Bound {
     pub(crate) fn sign(self) -> &'static str {
         match self {
             Self::Exact => "",
-            Self::AtLeast => "≥ ",
-            Self::AtMost => "≤ ",
-            Self::Within => "~ ",
+            Self::AtLeast => "≥\u{a0}",
+            Self::AtMost => "≤\u{a0}",
+            Self::Within => "~\u{a0}",
         }
     }
 }
@@ -50,16 +49,12 @@ pub(crate) struct RatioPoint {
     pub(crate) ratio: Estimate,
     /// How to read it.
     pub(crate) bound: Bound,
-    /// May count for the method: not an artefact of its runs being shorter.
-    pub(crate) may_favour: bool,
-    /// May count against it: not an artefact of the baseline's runs being shorter.
-    pub(crate) may_oppose: bool,
 }
 
 /// Ratios of two groups at all levels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RatioSeries {
-    /// "SAC / VG-SAC, environment steps".
+    /// "environment steps: SAC / VG-SAC".
     pub(crate) label: String,
     /// Group in the denominator, whose colour the series has.
     pub(crate) method: usize,
@@ -70,42 +65,36 @@ pub(crate) struct RatioSeries {
 }
 
 impl RatioPoint {
-    fn new(level: f64, baseline: &[Reach], method: &[Reach]) -> Self {
-        let at = |r: &[Reach]| r.iter().map(|r| r.at).collect::<Vec<f64>>();
-        let cut = |r: &[Reach]| r.iter().filter(|r| r.censored).map(|r| r.at).reduce(f64::min);
-        let (base, ours) = (cut(baseline), cut(method));
-        let bound = match (base, ours) {
-            (None, None) => Bound::Exact,
-            (Some(_), None) => Bound::AtLeast,
-            (None, Some(_)) => Bound::AtMost,
-            (Some(_), Some(_)) => Bound::Within,
+    /// Compares two groups; with `fair`, no farther than the shortest run that fell short.
+    fn new(level: f64, baseline: &[Reach], method: &[Reach], fair: bool) -> Self {
+        let short = baseline.iter().chain(method).filter(|r| r.censored).map(|r| r.at);
+        let end = short.filter(|_| fair).fold(f64::INFINITY, f64::min);
+        let at = |r: &[Reach]| r.iter().map(|r| r.at.min(end)).collect::<Vec<f64>>();
+        let falls_short = |r: &Reach| r.censored || r.at > end;
+        let bound = match (baseline.iter().any(falls_short), method.iter().any(falls_short)) {
+            (false, false) => Bound::Exact,
+            (true, false) => Bound::AtLeast,
+            (false, true) => Bound::AtMost,
+            (true, true) => Bound::Within,
         };
-        let longest = |r: &[Reach]| r.iter().map(|r| r.at).fold(0.0, f64::max);
-        let fair = |cut: Option<f64>, other: &[Reach]| {
-            cut.is_none_or(|length| length >= (1.0 - SAME_LENGTH) * longest(other))
-        };
-        Self {
-            level,
-            ratio: Estimate::ratio_of_means(&at(baseline), &at(method)),
-            bound,
-            may_favour: fair(ours, baseline),
-            may_oppose: fair(base, method),
-        }
+        let reached = !baseline.iter().chain(method).all(falls_short);
+        let ratio = reached.then(|| Estimate::ratio_of_means(&at(baseline), &at(method)));
+        Self { level, ratio: ratio.unwrap_or_default(), bound }
     }
 
     /// Counts as a gain by its point estimate.
     pub(crate) fn above_one(&self) -> bool {
-        self.may_favour && self.ratio.value.is_some_and(|r| r > 1.0)
+        self.ratio.value.is_some_and(|r| r > 1.0)
     }
 
     /// Counts as a gain by its whole interval.
     pub(crate) fn surely_above_one(&self) -> bool {
-        self.may_favour && self.ratio.interval.is_some_and(|i| i.low > 1.0)
+        self.ratio.interval.is_some_and(|i| i.low > 1.0)
     }
 
     /// Counts as a loss by its whole interval.
     pub(crate) fn surely_below_one(&self) -> bool {
-        self.may_oppose && self.ratio.interval.is_some_and(|i| i.high < 1.0)
+        self.ratio.interval.is_some_and(|i| i.high < 1.0)
     }
 
     /// The interval reaches the other's or lies above it.
@@ -116,11 +105,11 @@ impl RatioPoint {
 
     /// "≥ 2.13× [1.6, 2.9]".
     pub(crate) fn text(&self) -> String {
-        let Some(value) = self.ratio.value else { return "–".to_owned() };
+        let Some(value) = self.ratio.value else { return "not reached".to_owned() };
         let value = format!("{}{}×", self.bound.sign(), number(value, 2));
         match self.ratio.interval {
             Some(Interval { low, high }) => {
-                format!("{value} [{}, {}]", number(low, 2), number(high, 2))
+                format!("{value} [{},\u{a0}{}]", number(low, 2), number(high, 2))
             }
             None => value,
         }
@@ -138,10 +127,10 @@ pub(crate) fn ratios(rule: &Rule, groups: &[GroupData], levels: &[f64]) -> Vec<R
         let ours = groups.get(index)?;
         let point = |(i, &level): (usize, &f64)| {
             let reached = |g: &GroupData| if seconds { g.seconds_to(i) } else { g.steps_to(i) };
-            RatioPoint::new(level, &reached(base), &reached(ours))
+            RatioPoint::new(level, &reached(base), &reached(ours), !seconds)
         };
         let unit = if seconds { "training time" } else { "environment steps" };
-        let label = format!("{} over {}, {unit}", base.label, ours.label);
+        let label = format!("{unit}: {} / {}", base.label, ours.label);
         let points = levels.iter().enumerate().map(point).collect();
         Some(RatioSeries { label, method: index, seconds, points })
     };
@@ -158,7 +147,7 @@ mod tests {
         let reach = |steps: &[f64], end: f64| -> Vec<Reach> {
             steps.iter().map(|&at| Reach { at: at.min(end), censored: at > end }).collect()
         };
-        RatioPoint::new(1.0, &reach(base, base_end), &reach(ours, ours_end))
+        RatioPoint::new(1.0, &reach(base, base_end), &reach(ours, ours_end), true)
     }
 
     const SLOW: &[f64] = &[100.0, 110.0, 90.0, 105.0];
@@ -170,22 +159,38 @@ mod tests {
         // (95 + 95 + 90 + 95) / 4 over 50.5.
         let below = point(SLOW, 95.0, FAST, 1e3);
         assert_eq!(below.bound, Bound::AtLeast);
-        assert!(below.text().starts_with("≥ 1.86× [1."), "{}", below.text());
-        assert_eq!(point(SLOW, 1e3, FAST, 51.0).bound, Bound::AtMost);
+        assert!(below.text().starts_with("≥\u{a0}1.86× [1."), "{}", below.text());
+        assert_eq!(point(FAST, 1e3, SLOW, 95.0).bound, Bound::AtMost);
         assert_eq!(point(SLOW, 95.0, FAST, 51.0).bound, Bound::Within);
     }
 
     #[test]
     fn a_shorter_run_is_no_gain_and_a_shorter_baseline_no_loss() {
+        // All method runs end at 40; within 40 steps nobody has reached the level.
         let short = point(SLOW, 1e3, FAST, 40.0);
-        assert!(
-            short.ratio.value.unwrap() > 2.0 && !short.above_one() && !short.surely_above_one()
-        );
-        let swapped = point(FAST, 40.0, SLOW, 1e3);
-        assert!(swapped.ratio.value.unwrap() < 0.5 && !swapped.surely_below_one());
-        // Runs of equal length are fair: both stop at 104, which is where some seeds fall short.
+        assert_eq!((short.ratio.value, short.text().as_str()), (None, "not reached"));
+        assert_eq!(point(FAST, 40.0, SLOW, 1e3).ratio.value, None);
+        // One method run ends at 60, where the others are done: the baseline counts up to there.
+        let reach = |at: f64, censored| Reach { at, censored };
+        let base = SLOW.iter().map(|&at| reach(at, false)).collect::<Vec<_>>();
+        let ours = [reach(30.0, false), reach(30.0, false), reach(60.0, true)];
+        let cut = RatioPoint::new(1.0, &base, &ours, true);
+        assert_eq!((cut.ratio.value, cut.bound), (Some(1.5), Bound::Within));
+        // Runs of equal length lose nothing.
         assert!(point(SLOW, 104.0, FAST, 104.0).surely_above_one());
         assert!(point(FAST, 104.0, SLOW, 104.0).surely_below_one());
+    }
+
+    #[test]
+    fn chance_differences_in_run_length_are_no_gain() {
+        // Runs end with an episode, so their lengths differ a little; one method seed gets there.
+        let ends = |base: f64| (0..5).map(move |i| base + f64::from(i));
+        let base: Vec<Reach> = ends(1_010.0).map(|at| Reach { at, censored: true }).collect();
+        let mut ours: Vec<Reach> = ends(1_000.0).map(|at| Reach { at, censored: true }).collect();
+        assert_eq!(RatioPoint::new(1.0, &base, &ours, true).ratio.value, None);
+        ours[0] = Reach { at: 700.0, censored: false };
+        let point = RatioPoint::new(1.0, &base, &ours, true);
+        assert!(point.above_one() && !point.surely_above_one());
     }
 
     #[test]

@@ -236,7 +236,10 @@ pub(crate) fn assert_well_formed(xml: &str) {
         let name = tag.split([' ', '/']).next().unwrap();
         assert!(name.chars().all(char::is_alphanumeric), "odd tag {tag}");
         let quotes = tag.matches('"').count();
-        assert!(quotes % 2 == 0 && tag.matches('=').count() * 2 <= quotes, "unquoted in {tag}");
+        assert!(
+            quotes.is_multiple_of(2) && tag.matches('=').count() * 2 <= quotes,
+            "unquoted in {tag}"
+        );
         check_text(tag);
         for bad in ["NaN", "inf"] {
             let numbers = tag.split(['"', ' ', ',']).any(|w| w == bad || w.starts_with("inf"));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::Rule;
 use super::analysis::{FigureData, GroupData, Report};
 use super::axis::{decimals_for, duration, number};
 use super::stats::{Estimate, Interval};
@@ -184,7 +183,7 @@ pub(crate) fn levels(figure: &FigureData) -> Table {
                 let bracket = if detail.is_empty() { "" } else { "[" };
                 Entry::with(main, format!("{bracket}{detail}"))
             };
-            let bound = if reached.censored > 0 { "≥ " } else { "" };
+            let bound = if reached.censored > 0 { "≥\u{a0}" } else { "" };
             let mut steps = Entry::estimate(&reached.steps, Some(0));
             let mut seconds = Entry::time(&reached.seconds);
             steps.main.insert_str(0, bound);
@@ -206,7 +205,8 @@ pub(crate) fn levels(figure: &FigureData) -> Table {
 
 /// Every complete cell.
 pub(crate) fn seeds(figure: &FigureData) -> Table {
-    let head = ["group", "cell", "seed", "final return", "best", "env steps", "updates", "time"];
+    let head =
+        ["group", "cell", "seed", "final return", "best", "env steps", "updates", "training time"];
     let mut table = Table::new(&head, 2);
     for (i, g) in figure.groups.iter().enumerate() {
         for s in &g.seeds {
@@ -280,7 +280,9 @@ pub(crate) fn provenance(report: &Report) -> Table {
     let mut table = Table::new(&["", ""], 2);
     let info = &report.info;
     let commit = if info.commit.is_empty() { String::new() } else { format!(" ({})", info.commit) };
-    let cells: usize = report.figures.iter().flat_map(|f| &f.groups).map(|g| g.seeds.len()).sum();
+    let groups = report.figures.iter().flat_map(|f| &f.groups);
+    // Figures share cells, so they are counted by name.
+    let cells: BTreeSet<&String> = groups.flat_map(|g| &g.seeds).map(|s| &s.cell).collect();
     let seeds: BTreeSet<u64> = report
         .figures
         .iter()
@@ -288,7 +290,7 @@ pub(crate) fn provenance(report: &Report) -> Table {
         .flat_map(|g| g.seeds.iter().map(|s| s.seed))
         .collect();
     let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-    let time = format!("{} ({cells} complete cells)", duration(report.cell_seconds()));
+    let time = format!("{} ({} complete cells)", duration(report.cell_seconds()), cells.len());
     let rows = [
         ("profile", info.profile.clone()),
         ("command", info.command.clone()),
@@ -312,11 +314,7 @@ pub(crate) fn provenance(report: &Report) -> Table {
 
 /// "SAC against VG-SAC: probability 0.92 …", where both groups have seeds.
 pub(crate) fn improvement(figure: &FigureData) -> Option<String> {
-    let (method, baseline) = match figure.rule {
-        Rule::FewerSamples { method, baseline } | Rule::Comparable { method, baseline, .. } => {
-            (method, baseline)
-        }
-    };
+    let (method, baseline) = figure.rule.method_and_baseline();
     figure.improvement.value?;
     let entry = Entry::estimate(&figure.improvement, Some(2));
     Some(format!(

@@ -1,0 +1,87 @@
+//! `train`: one run.
+
+use std::path::PathBuf;
+
+use agents::load_networks;
+use anyhow::{Context as _, Result, bail};
+use bench_tasks::{Preset, Variant};
+
+use super::print;
+use crate::cell::{self, CellConfig, CellOutcome};
+use crate::interrupt;
+use crate::progress::{Display, tell};
+use crate::settings::{
+    apply_overrides, parse_assignments, preset_parser, split_by_prefix, variant_parser,
+};
+
+/// Arguments of `train`.
+#[derive(clap::Args)]
+pub(crate) struct TrainArgs {
+    /// Task (see `list`)
+    #[arg(long)]
+    task: String,
+    /// Method (see `list`)
+    #[arg(long)]
+    method: String,
+    /// Which model is the plant; nominal is for pre-training
+    #[arg(long, default_value = "real", value_parser = variant_parser())]
+    variant: Variant,
+    /// Which description of the task, where paper and released code differ
+    #[arg(long, default_value = "released", value_parser = preset_parser())]
+    preset: Preset,
+    /// Seed of every random stream
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Change a setting: `key=value`, with `task.`, `method.` or `train.` before the key
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Start from the networks of this run: fresh optimiser, empty memory, no random phase
+    #[arg(long, value_name = "RUN")]
+    init_from: Option<PathBuf>,
+    /// Folder for runs
+    #[arg(long, default_value = "runs/train")]
+    out: PathBuf,
+}
+
+impl TrainArgs {
+    /// Trains, or goes on where an interrupted run with the same arguments was.
+    ///
+    /// # Errors
+    /// Unknown names or settings, a run that fails.
+    pub(crate) fn run(self) -> Result<()> {
+        let mut config =
+            CellConfig::new(&self.task, self.preset, self.variant, &self.method, self.seed)?;
+        let split = split_by_prefix(&parse_assignments(&self.set)?, &config.task_settings)?;
+        if let Some((key, _)) = split.solver.first() {
+            bail!("`solver.{key}` has no meaning for `train`: no method here uses a solver");
+        }
+        config.task_settings = apply_overrides(&config.task_settings, &split.task)?;
+        config.method = apply_overrides(&config.method, &split.method)?;
+        config.train = apply_overrides(&config.train, &split.train)?;
+        if let Some(run) = &self.init_from {
+            let networks = load_networks(run)
+                .with_context(|| format!("`{}` is no finished run", run.display()))?
+                .to_bytes()?;
+            config.init_from = Some(blake3::hash(&networks).to_hex().to_string());
+        }
+        let folder = cell::folder(&self.out, &config)?;
+        let display = Display::new(1, config.total_steps());
+        let name = format!("{} {} #{}", config.task, config.method_name, config.seed);
+        let mut observer = display.cell(&name, config.total_steps());
+        let stop = interrupt::flag()?;
+        let outcome =
+            cell::run(&self.out, &config, self.init_from.as_deref(), &mut observer, stop)?;
+        match outcome {
+            CellOutcome::Interrupted(step) => {
+                display.finish();
+                bail!("checkpointed at step {step}; the same command goes on from there");
+            }
+            CellOutcome::Found => tell("this run is there already"),
+            CellOutcome::Done => observer.done(),
+        }
+        display.finish();
+        tell(&format!("next: cargo xtask eval {0}; cargo xtask play {0}", folder.display()));
+        print(&format!("{}\n", folder.display()))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+//! The experiments: which cells reproduce which figure, at which size.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use bench_tasks::{Preset, Variant};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::cell::{self, CellConfig};
+use crate::report::{FigureSpec, Group, Rule};
+use crate::settings::apply_overrides;
+
+/// Size of an experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Profile {
+    /// Shows that everything runs; under two minutes, too short to judge.
+    Smoke,
+    /// Smaller networks and shorter runs; minutes.
+    Quick,
+    /// The paper's networks and runs until the curves flatten; hours, resumable.
+    Paper,
+}
+
+impl Profile {
+    /// Name as on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Smoke => "smoke",
+            Self::Quick => "quick",
+            Self::Paper => "paper",
+        }
+    }
+
+    /// Seeds per curve.
+    fn n_seeds(self) -> u64 {
+        match self {
+            Self::Smoke => 2,
+            Self::Quick => 5,
+            Self::Paper => 10,
+        }
+    }
+}
+
+/// One curve of a figure: the cells of a method that differ in their seed.
+pub(crate) struct Curve {
+    /// Name in legends.
+    pub(crate) label: &'static str,
+    method: &'static str,
+    settings: Overrides,
+}
+
+/// A figure of a paper.
+pub(crate) struct Figure {
+    /// `paper/figure-task`.
+    pub(crate) id: &'static str,
+    /// Heading of the report.
+    pub(crate) title: &'static str,
+    /// The paper's claim in one line.
+    pub(crate) claim: &'static str,
+    /// Name of the task.
+    pub(crate) task: &'static str,
+    /// Its curves.
+    pub(crate) curves: &'static [Curve],
+    rule: Rule,
+    levels: &'static [f64],
+    return_range: (f64, f64),
+}
+
+const SAC: Curve = Curve { label: "SAC", method: "sac", settings: &[] };
+const VG_SAC: Curve = Curve { label: "VG-SAC", method: "vg-sac", settings: &[] };
+const VG_SAC_DIFFERENCES: Curve = Curve {
+    label: "VG-SAC, finite differences",
+    method: "vg-sac",
+    settings: &[("value_gradient.jacobians", "finite-difference")],
+};
+
+/// Returns of the cartpole at which samples are counted: a random policy earns −50, 100 is the
+/// bound, the best policies end near 85.
+const CARTPOLE_LEVELS: &[f64] = &[0.0, 25.0, 50.0, 75.0];
+
+const FIGURES: [Figure; 2] = [
+    Figure {
+        id: "vg-sac/fig2-cartpole",
+        title: "Learning from scratch on the real cartpole",
+        claim: "VG-SAC learns faster than SAC on all six tasks, with up to 2–3 times fewer samples \
+                (Gurumurthy et al. 2023, figure 2)",
+        task: "cartpole",
+        curves: &[SAC, VG_SAC],
+        rule: Rule::FewerSamples { baseline: 0, method: 1 },
+        levels: CARTPOLE_LEVELS,
+        return_range: (-100.0, 100.0),
+    },
+    Figure {
+        id: "vg-sac/fig3-cartpole",
+        title: "Jacobians by finite differences of the nominal model",
+        claim: "A black-box nominal model serves as well: finite differences improve on SAC as much \
+                as exact Jacobians (Gurumurthy et al. 2023, figure 3, there on two other systems)",
+        task: "cartpole",
+        curves: &[SAC, VG_SAC, VG_SAC_DIFFERENCES],
+        rule: Rule::Comparable { reference: 1, method: 2, baseline: 0 },
+        levels: CARTPOLE_LEVELS,
+        return_range: (-100.0, 100.0),
+    },
+];
+
+/// All figures.
+pub(crate) fn figures() -> &'static [Figure] {
+    &FIGURES
+}
+
+/// Which part of which experiment, and how much of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    /// Papers (`vg-sac`) or figures (`vg-sac/fig2-cartpole`); all if empty.
+    pub(crate) names: Vec<String>,
+    /// Size.
+    pub(crate) profile: Profile,
+    /// Only these tasks, if any are given.
+    pub(crate) tasks: Vec<String>,
+    /// Only these methods, if any are given.
+    pub(crate) methods: Vec<String>,
+    /// Seeds per curve, in the place of the profile's.
+    pub(crate) n_seeds: Option<u64>,
+}
+
+/// A curve with its cells.
+pub(crate) struct PlannedCurve {
+    pub(crate) label: &'static str,
+    pub(crate) cells: Vec<CellConfig>,
+}
+
+/// A figure with its cells.
+pub(crate) struct PlannedFigure {
+    pub(crate) figure: &'static Figure,
+    pub(crate) curves: Vec<PlannedCurve>,
+}
+
+impl Selection {
+    /// Short name for folders: the papers and figures asked for.
+    pub(crate) fn slug(&self) -> String {
+        if self.names.is_empty() {
+            return "overview".to_owned();
+        }
+        self.names.join("+").replace('/', "-")
+    }
+
+    /// The figures with every cell they need.
+    ///
+    /// # Errors
+    /// A name that is no paper and no figure, a task or method that no figure has.
+    pub(crate) fn plan(&self) -> Result<Vec<PlannedFigure>> {
+        for name in &self.names {
+            if !FIGURES.iter().any(|figure| figure.matches(name)) {
+                bail!(
+                    "there is no paper or figure `{name}`; there are {}",
+                    known_names().join(", ")
+                );
+            }
+        }
+        for task in &self.tasks {
+            bench_tasks::find(task)?;
+        }
+        for method in &self.methods {
+            agents::find_method(method)?;
+        }
+        let mut planned = Vec::new();
+        for figure in &FIGURES {
+            let named = self.names.is_empty() || self.names.iter().any(|n| figure.matches(n));
+            let has_task = self.tasks.is_empty() || self.tasks.iter().any(|t| t == figure.task);
+            if named && has_task {
+                let curves = figure.curves.iter().map(|curve| self.plan_curve(figure, curve));
+                planned.push(PlannedFigure { figure, curves: curves.collect::<Result<_>>()? });
+            }
+        }
+        if planned.is_empty() {
+            bail!("no figure is left: `--task` and the names given have nothing in common");
+        }
+        Ok(planned)
+    }
+
+    /// Whether the cells of a configuration are to be run (all are shown).
+    pub(crate) fn runs(&self, cell: &CellConfig) -> bool {
+        self.methods.is_empty() || self.methods.contains(&cell.method_name)
+    }
+
+    fn plan_curve(&self, figure: &Figure, curve: &Curve) -> Result<PlannedCurve> {
+        let n_seeds = self.n_seeds.unwrap_or_else(|| self.profile.n_seeds());
+        let cells = (0..n_seeds).map(|seed| cell_config(figure, curve, self.profile, seed));
+        Ok(PlannedCurve { label: curve.label, cells: cells.collect::<Result<_>>()? })
+    }
+}
+
+impl Figure {
+    /// Name of the paper.
+    pub(crate) fn paper(&self) -> &'static str {
+        self.id.split('/').next().unwrap_or(self.id)
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        name == self.id || name == self.paper()
+    }
+}
+
+fn known_names() -> Vec<String> {
+    let mut names: Vec<_> = FIGURES.iter().map(|f| f.paper().to_owned()).collect();
+    names.dedup();
+    names.extend(FIGURES.iter().map(|f| f.id.to_owned()));
+    names
+}
+
+/// Keys with their values.
+type Overrides = &'static [(&'static str, &'static str)];
+
+/// What a profile changes of the methods' and the loop's defaults.
+fn profile_settings(profile: Profile) -> (Overrides, Overrides) {
+    match profile {
+        Profile::Smoke => (
+            &[("actor_hidden", "[32, 32]"), ("critic_hidden", "[32, 32]"), ("random_steps", "300")],
+            &[
+                ("total_steps", "1500"),
+                ("evaluate_every_episodes", "5"),
+                ("evaluation_episodes", "4"),
+            ],
+        ),
+        Profile::Quick => (
+            &[("actor_hidden", "[64, 64]"), ("critic_hidden", "[64, 64]"), ("random_steps", "300")],
+            &[
+                ("total_steps", "25000"),
+                ("evaluate_every_episodes", "5"),
+                ("evaluation_episodes", "10"),
+            ],
+        ),
+        Profile::Paper => (&[], &[("total_steps", "60000")]),
+    }
+}
+
+/// What a profile changes, in words for the report.
+fn profile_note(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Smoke => {
+            "Smoke profile: 32-wide networks and 1 500 steps show that everything runs; nothing is \
+             judged by it."
+        }
+        Profile::Quick => {
+            "Quick profile: networks of 2×64 in the place of 2×256, 300 random steps in the place \
+             of 1 000, evaluations every 5 episodes over 10 episodes in the place of every 40 over \
+             40, 25 000 environment steps."
+        }
+        Profile::Paper => {
+            "Paper profile: the released settings (2×256, 1 000 random steps, 40 evaluation \
+             episodes every 40 episodes), 60 000 environment steps in the place of 10⁶: both curves \
+             are flat from about 30 000 on."
+        }
+    }
+}
+
+fn cell_config(figure: &Figure, curve: &Curve, profile: Profile, seed: u64) -> Result<CellConfig> {
+    let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    };
+    let (method, train) = profile_settings(profile);
+    let mut config =
+        CellConfig::new(figure.task, Preset::Released, Variant::Real, curve.method, seed)?;
+    config.method = apply_overrides(&config.method, &owned(method))?;
+    config.method = apply_overrides(&config.method, &owned(curve.settings))?;
+    config.train = apply_overrides(&config.train, &owned(train))?;
+    Ok(config)
+}
+
+/// The figures as the report needs them, cells looked for below `root`.
+///
+/// # Errors
+/// As [`CellConfig::id`].
+pub(crate) fn figure_specs(
+    planned: &[PlannedFigure],
+    profile: Profile,
+    root: &Path,
+) -> Result<Vec<FigureSpec>> {
+    planned
+        .iter()
+        .map(|PlannedFigure { figure, curves }| {
+            let groups = curves.iter().map(|curve| {
+                let cells = curve.cells.iter().map(|config| cell::folder(root, config));
+                Ok(Group {
+                    label: curve.label.to_owned(),
+                    cells: cells.collect::<Result<Vec<PathBuf>>>()?,
+                    command: format!(
+                        "cargo xtask reproduce {} --profile {}",
+                        figure.id,
+                        profile.name()
+                    ),
+                })
+            });
+            Ok(FigureSpec {
+                id: figure.id.to_owned(),
+                title: figure.title.to_owned(),
+                claim: figure.claim.to_owned(),
+                note: profile_note(profile).to_owned(),
+                groups: groups.collect::<Result<_>>()?,
+                rule: figure.rule,
+                return_range: Some(figure.return_range),
+                levels: figure.levels.to_vec(),
+            })
+        })
+        .collect()
+}
