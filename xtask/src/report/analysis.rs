@@ -218,8 +218,7 @@ impl GroupData {
 }
 
 fn figure(spec: &FigureSpec, info: &RunInfo) -> FigureData {
-    let groups: Vec<GroupData> =
-        spec.groups.iter().map(|g| group(g, &spec.levels, &info.profile)).collect();
+    let groups: Vec<GroupData> = spec.groups.iter().map(|g| group(g, &spec.levels)).collect();
     let labels: Vec<String> = groups.iter().map(|g| g.label.clone()).collect();
     let (method, baseline) = spec.rule.method_and_baseline();
     let improvement = match (groups.get(method), groups.get(baseline)) {
@@ -253,7 +252,7 @@ fn best_rollout(group: &GroupData) -> Option<ShownRollout> {
     Some(ShownRollout { from, rollout: rollout::load(&best.folder.join("rollout.json")) })
 }
 
-fn group(spec: &Group, levels: &[f64], profile: &str) -> GroupData {
+fn group(spec: &Group, levels: &[f64]) -> GroupData {
     let mut out = GroupData {
         label: spec.label.clone(),
         command: spec.command.clone(),
@@ -275,7 +274,7 @@ fn group(spec: &Group, levels: &[f64], profile: &str) -> GroupData {
         out.problems.push(problem);
     }
     complete.sort_by_key(|c| c.seed);
-    check_consistency(&complete, profile, &mut out);
+    check_consistency(&complete, &mut out);
     out.seeds = complete.into_iter().filter_map(|c| seed_data(c, levels)).collect();
     summarise(&mut out, levels);
     out
@@ -304,17 +303,13 @@ fn seed_data(cell: Cell, levels: &[f64]) -> Option<SeedData> {
 }
 
 /// Collects shared settings, and notes what seeds of one group should not differ in.
-fn check_consistency(cells: &[Cell], profile: &str, out: &mut GroupData) {
+fn check_consistency(cells: &[Cell], out: &mut GroupData) {
     for cell in cells {
         out.warnings
             .extend(cell.warnings.iter().map(|w| format!("{}: {w}", name_of(&cell.folder))));
     }
     for pair in cells.windows(2).filter(|p| p[0].seed == p[1].seed) {
         out.warnings.push(format!("seed {} occurs twice", pair[0].seed));
-    }
-    let profiles: BTreeSet<&str> = cells.iter().map(|c| c.profile.as_str()).collect();
-    for other in profiles.into_iter().filter(|p| *p != profile) {
-        out.warnings.push(format!("some cells were run with profile `{other}`, not `{profile}`"));
     }
     let Some(first) = cells.first() else { return };
     let keys: BTreeSet<&String> = cells.iter().flat_map(|c| c.settings.keys()).collect();

@@ -26,8 +26,6 @@ pub(crate) struct Cell {
     pub(crate) folder: PathBuf,
     /// Seed of the run.
     pub(crate) seed: u64,
-    /// Profile it was run with.
-    pub(crate) profile: String,
     /// Every other setting, flattened to `table.key = value`.
     pub(crate) settings: BTreeMap<String, String>,
     /// Evaluations over training.
@@ -119,13 +117,12 @@ fn load_complete(folder: &Path) -> Result<Cell, String> {
     let timing = load_timing(folder, curve.returns.len()).map_err(|e| warnings.push(e)).ok();
     let mut settings = BTreeMap::new();
     for (key, value) in &config {
-        // Figure and label name the place in the report, the schema the file.
-        if !["schema", "figure", "label", "seed"].contains(&key.as_str()) {
+        // The schema names the file; seeds are what a group may differ in.
+        if !["schema", "seed"].contains(&key.as_str()) {
             flatten(key, value, &mut settings);
         }
     }
-    let profile = settings.get("profile").cloned().unwrap_or_default();
-    Ok(Cell { folder: folder.to_owned(), seed, profile, settings, curve, timing, warnings })
+    Ok(Cell { folder: folder.to_owned(), seed, settings, curve, timing, warnings })
 }
 
 fn load_timing(folder: &Path, rows: usize) -> Result<Timing, String> {
@@ -203,9 +200,9 @@ pub(crate) mod fixture {
         let folder = root.join(id);
         std::fs::create_dir_all(&folder).unwrap();
         let config = format!(
-            "schema = 1\nfigure = \"f\"\ntask = \"cartpole\"\npreset = \"released\"\n\
-             variant = \"real\"\nmethod = \"sac\"\nlabel = \"SAC\"\nseed = {seed}\n\
-             profile = \"quick\"\n[method_settings]\nhidden = [64, 64]\n[train]\nenv_steps = 20000\n"
+            "schema = 1\ntask = \"cartpole\"\npreset = \"released\"\n\
+             variant = \"real\"\nmethod = \"sac\"\nseed = {seed}\n\
+             [method_settings]\nhidden = [64, 64]\n[train]\nenv_steps = 20000\n"
         );
         std::fs::write(folder.join("config.toml"), config).unwrap();
         let mut curve = "env_steps,episodes,updates,return_mean,return_std\n".to_owned();
@@ -238,7 +235,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = fixture::write(root.path(), "a", 7, &[1.0, 2.0]);
         let CellState::Complete(cell) = load(&folder) else { panic!("not complete") };
-        assert_eq!((cell.seed, cell.profile.as_str()), (7, "quick"));
+        assert_eq!(cell.seed, 7);
         assert_eq!(cell.settings["task"], "cartpole");
         assert_eq!(cell.curve.env_steps, [1_000.0, 2_000.0]);
         assert_eq!(cell.curve.returns, [1.0, 2.0]);
