@@ -18,6 +18,8 @@ use critics::write_file_atomic;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use crate::settings::{apply_overrides, split_by_prefix};
+
 /// Everything that determines a cell (`config.toml`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,6 +87,24 @@ impl CellConfig {
             method: (find_method(method)?.settings)()?,
             train,
         })
+    }
+
+    /// Changes settings by their dotted keys (`task.`, `method.`, `train.`, bare for the task).
+    ///
+    /// # Errors
+    /// A key that there is not, or a value of the wrong type.
+    pub(crate) fn override_all(&mut self, overrides: &[(String, String)]) -> Result<()> {
+        let split = split_by_prefix(overrides, &self.task_settings)?;
+        if let Some((key, _)) = split.solver.first() {
+            bail!(
+                "`solver.{key}` has no meaning here: method `{}` uses no solver",
+                self.method_name
+            );
+        }
+        self.task_settings = apply_overrides(&self.task_settings, &split.task)?;
+        self.method = apply_overrides(&self.method, &split.method)?;
+        self.train = apply_overrides(&self.train, &split.train)?;
+        Ok(())
     }
 
     /// Name of the cell: readable first, then a hash of the whole configuration.

@@ -123,6 +123,8 @@ pub(crate) struct Selection {
     pub(crate) methods: Vec<String>,
     /// Seeds per curve, in the place of the profile's.
     pub(crate) n_seeds: Option<u64>,
+    /// Settings changed in every cell that has them.
+    pub(crate) overrides: Vec<(String, String)>,
 }
 
 /// A curve with its cells.
@@ -174,6 +176,7 @@ impl Selection {
                 planned.push(PlannedFigure { figure, curves: curves.collect::<Result<_>>()? });
             }
         }
+        self.check_overrides(&planned)?;
         if planned.is_empty() {
             bail!("no figure is left: `--task` and the names given have nothing in common");
         }
@@ -185,9 +188,34 @@ impl Selection {
         self.methods.is_empty() || self.methods.contains(&cell.method_name)
     }
 
+    /// An override that no cell knows is a mistake: says what the last cell makes of it.
+    fn check_overrides(&self, planned: &[PlannedFigure]) -> Result<()> {
+        let cells = || planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));
+        for pair in &self.overrides {
+            let one = std::slice::from_ref(pair);
+            let refusals: Vec<_> = cells().map(|c| c.clone().override_all(one).err()).collect();
+            if refusals.iter().all(Option::is_some)
+                && let Some(Some(refusal)) = refusals.into_iter().next_back()
+            {
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
     fn plan_curve(&self, figure: &Figure, curve: &Curve) -> Result<PlannedCurve> {
         let n_seeds = self.n_seeds.unwrap_or_else(|| self.profile.n_seeds());
-        let cells = (0..n_seeds).map(|seed| cell_config(figure, curve, self.profile, seed));
+        let cells = (0..n_seeds).map(|seed| {
+            let mut config = cell_config(figure, curve, self.profile, seed)?;
+            for pair in &self.overrides {
+                // What this cell does not know may be meant for another: `check_overrides` sees.
+                let mut changed = config.clone();
+                if changed.override_all(std::slice::from_ref(pair)).is_ok() {
+                    config = changed;
+                }
+            }
+            Ok(config)
+        });
         Ok(PlannedCurve { label: curve.label, cells: cells.collect::<Result<_>>()? })
     }
 }
@@ -225,14 +253,18 @@ fn profile_settings(profile: Profile) -> (Overrides, Overrides) {
             ],
         ),
         Profile::Quick => (
-            &[("actor_hidden", "[64, 64]"), ("critic_hidden", "[64, 64]"), ("random_steps", "300")],
+            &[
+                ("actor_hidden", "[128, 128]"),
+                ("critic_hidden", "[128, 128]"),
+                ("random_steps", "300"),
+            ],
             &[
                 ("total_steps", "25000"),
                 ("evaluate_every_episodes", "5"),
                 ("evaluation_episodes", "10"),
             ],
         ),
-        Profile::Paper => (&[], &[("total_steps", "60000")]),
+        Profile::Paper => (&[], &[("total_steps", "150000")]),
     }
 }
 
@@ -244,14 +276,14 @@ fn profile_note(profile: Profile) -> &'static str {
              judged by it."
         }
         Profile::Quick => {
-            "Quick profile: networks of 2×64 in the place of 2×256, 300 random steps in the place \
+            "Quick profile: networks of 2×128 in the place of 2×256, 300 random steps in the place \
              of 1 000, evaluations every 5 episodes over 10 episodes in the place of every 40 over \
              40, 25 000 environment steps."
         }
         Profile::Paper => {
             "Paper profile: the released settings (2×256, 1 000 random steps, 40 evaluation \
-             episodes every 40 episodes), 60 000 environment steps in the place of 10⁶: both curves \
-             are flat from about 30 000 on."
+             episodes every 40 episodes), 150 000 environment steps in the place of 10⁶: both \
+             curves are flat from about 30 000 on."
         }
     }
 }

@@ -67,6 +67,7 @@ fn figure_list() -> Result<Section> {
                 tasks: Vec::new(),
                 methods: Vec::new(),
                 n_seeds: None,
+                overrides: Vec::new(),
             };
             let planned = selection.plan()?;
             let cells = planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));

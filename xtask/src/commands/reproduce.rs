@@ -19,6 +19,7 @@ use crate::machine;
 use crate::plan::{self, Profile, Selection};
 use crate::progress::{Display, duration, tell};
 use crate::report::{self, FigureSpec, ReportPaths, RunInfo};
+use crate::settings::parse_assignments;
 
 /// Arguments of `reproduce`.
 #[derive(clap::Args)]
@@ -37,6 +38,9 @@ pub(crate) struct ReproduceArgs {
     /// Seeds per curve, in the place of the profile's
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
+    /// Change a setting in every cell that has it, such as `method.value_gradient.zeta_s=0.1`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Cells at once; each runs on one thread [default: the number of cores]
     #[arg(long)]
     jobs: Option<usize>,
@@ -71,6 +75,7 @@ impl ReproduceArgs {
             tasks: self.task,
             methods: self.method,
             n_seeds: self.seeds,
+            overrides: parse_assignments(&self.set)?,
         };
         let planned = selection.plan()?;
         let cells_dir = self.out.join("cells");

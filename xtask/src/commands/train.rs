@@ -10,9 +10,7 @@ use super::print;
 use crate::cell::{self, CellConfig, CellOutcome};
 use crate::interrupt;
 use crate::progress::{Display, tell};
-use crate::settings::{
-    apply_overrides, parse_assignments, preset_parser, split_by_prefix, variant_parser,
-};
+use crate::settings::{parse_assignments, preset_parser, variant_parser};
 
 /// Arguments of `train`.
 #[derive(clap::Args)]
@@ -51,13 +49,7 @@ impl TrainArgs {
     pub(crate) fn run(self) -> Result<()> {
         let mut config =
             CellConfig::new(&self.task, self.preset, self.variant, &self.method, self.seed)?;
-        let split = split_by_prefix(&parse_assignments(&self.set)?, &config.task_settings)?;
-        if let Some((key, _)) = split.solver.first() {
-            bail!("`solver.{key}` has no meaning for `train`: no method here uses a solver");
-        }
-        config.task_settings = apply_overrides(&config.task_settings, &split.task)?;
-        config.method = apply_overrides(&config.method, &split.method)?;
-        config.train = apply_overrides(&config.train, &split.train)?;
+        config.override_all(&parse_assignments(&self.set)?)?;
         if let Some(run) = &self.init_from {
             let networks = load_networks(run)
                 .with_context(|| format!("`{}` is no finished run", run.display()))?
