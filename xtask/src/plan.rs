@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use agents::SacSettings;
 use anyhow::{Result, bail};
 use bench_tasks::{Preset, Variant};
 use clap::ValueEnum;
@@ -48,6 +49,8 @@ pub(crate) struct Curve {
     /// Name in legends.
     pub(crate) label: &'static str,
     method: &'static str,
+    /// Settings that the profile's and the curve's own changes start from.
+    base: fn() -> SacSettings,
     settings: Overrides,
 }
 
@@ -68,11 +71,15 @@ pub(crate) struct Figure {
     return_range: (f64, f64),
 }
 
-const SAC: Curve = Curve { label: "SAC", method: "sac", settings: &[] };
-const VG_SAC: Curve = Curve { label: "VG-SAC", method: "vg-sac", settings: &[] };
+/// The baseline has every setting of VG-SAC but its losses, as in the paper.
+const SAC: Curve =
+    Curve { label: "SAC", method: "sac", base: SacSettings::paired_sac, settings: &[] };
+const VG_SAC: Curve =
+    Curve { label: "VG-SAC", method: "vg-sac", base: SacSettings::vg_sac, settings: &[] };
 const VG_SAC_DIFFERENCES: Curve = Curve {
     label: "VG-SAC, finite differences",
     method: "vg-sac",
+    base: SacSettings::vg_sac,
     settings: &[("value_gradient.jacobians", "finite-difference")],
 };
 
@@ -295,6 +302,7 @@ fn cell_config(figure: &Figure, curve: &Curve, profile: Profile, seed: u64) -> R
     let (method, train) = profile_settings(profile);
     let mut config =
         CellConfig::new(figure.task, Preset::Released, Variant::Real, curve.method, seed)?;
+    config.method = agents::to_table(curve.method, &(curve.base)())?;
     config.method = apply_overrides(&config.method, &owned(method))?;
     config.method = apply_overrides(&config.method, &owned(curve.settings))?;
     config.train = apply_overrides(&config.train, &owned(train))?;

@@ -68,6 +68,17 @@ pub enum LearnError {
         /// As needed.
         needed: String,
     },
+    /// A run has checkpoints, but every one of them is damaged.
+    #[error(
+        "no checkpoint of `{}` is whole; put one back, or delete that folder to start again",
+        run.display()
+    )]
+    NoWholeCheckpoint {
+        /// Folder of the run.
+        run: std::path::PathBuf,
+        /// What is wrong with the newest.
+        source: CheckpointError,
+    },
     /// The plant, the nominal model or the reward failed.
     #[error("the task failed at environment step {env_step} (seed {seed})")]
     Task {

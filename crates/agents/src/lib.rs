@@ -37,8 +37,10 @@ mod methods;
 mod policy;
 pub mod replay;
 pub mod replay_log;
+mod rows;
 mod sac;
 mod sac_learner;
+mod sac_settings;
 pub mod tensorboard;
 mod train;
 
@@ -50,8 +52,9 @@ pub use methods::{
     BoxedLearner, Method, TrainSettings, find_method, from_table, methods, to_table,
 };
 pub use policy::{MeanPolicy, Policy, load_policy, save_policy};
-pub use sac::{GradientTarget, LossBalance, Sac, SacSettings, UpdateReport, ValueGradientSettings};
+pub use sac::{LossBalance, Sac, Temperature, UpdateReport};
 pub use sac_learner::SacLearner;
+pub use sac_settings::{GradientTarget, SacSettings, ValueGradientSettings};
 pub use train::{
     NETWORKS_FILE, Observer, Outcome, RESULT_FILE, RunResult, Silent, Training,
     discard_checkpoints, load_networks, train,

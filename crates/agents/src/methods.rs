@@ -4,8 +4,7 @@ use dynamics::Task;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::sac::SacSettings;
-use crate::{LearnError, Learner, SacLearner};
+use crate::{LearnError, Learner, SacLearner, SacSettings};
 
 /// A learner at the start of a run, or why there is none.
 pub type BoxedLearner<'a> = Result<Box<dyn Learner + 'a>, LearnError>;
@@ -44,7 +43,7 @@ const METHODS: [Method; 2] = [
     Method {
         name: "sac",
         label: "SAC",
-        summary: "soft actor-critic, as VG-SAC's authors run it",
+        summary: "soft actor-critic with Stable-Baselines3's defaults, entropy weight learned",
         settings: || to_table("sac", &SacSettings::sac()),
         build: build_sac,
     },

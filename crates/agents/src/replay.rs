@@ -200,9 +200,10 @@ impl Replay {
         self.records[slot * width..][..width].copy_from_slice(record);
     }
 
-    /// Draws `n` different transitions uniformly (`n` ≤ [`Replay::len`]) into `batch`.
+    /// Draws `n` transitions uniformly into `batch`: different ones, unless there are fewer than
+    /// `n`.
     pub fn sample<T: Real>(&mut self, n: usize, stream: &mut Stream, batch: &mut Batch<T>) {
-        debug_assert!(n <= self.len(), "a batch of {n} from {} transitions", self.len());
+        let repeat = n > self.len();
         self.n_batches += 1;
         let width = self.layout.width();
         let parts = self.layout.parts();
@@ -220,7 +221,7 @@ impl Replay {
         for _ in 0..n {
             let slot = loop {
                 let slot = stream.index(self.len());
-                if self.drawn[slot] != self.n_batches {
+                if repeat || self.drawn[slot] != self.n_batches {
                     break slot;
                 }
             };

@@ -10,107 +10,12 @@ use critics::{
     Activation, Adam, AdamSettings, CriticError, Mlp, MlpSpec, MlpWorkspace, PolicyWorkspace, Real,
     RunningMedian, SquashedGaussian, gradient_loss, soft_update,
 };
-use dynamics::{ActionBounds, JacobianSource, Stream};
+use dynamics::{ActionBounds, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::replay::{Batch, TransitionShape};
-
-/// Settings of SAC and VG-SAC; the defaults are those of VG-SAC's released code.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SacSettings {
-    /// Hidden layers of the actor (ReLU).
-    pub actor_hidden: Vec<usize>,
-    /// Hidden layers of each critic.
-    pub critic_hidden: Vec<usize>,
-    /// Activation of the critics; gradient losses need a smooth one.
-    pub critic_activation: Activation,
-    /// Adam step size of actor and critics.
-    pub learning_rate: f64,
-    /// Rate τ at which the target critics follow.
-    pub tau: f64,
-    /// Entropy weight α.
-    pub alpha: f64,
-    /// Transitions per update.
-    pub batch_size: usize,
-    /// Transitions the replay memory holds.
-    pub replay_capacity: usize,
-    /// Steps with uniformly random actions at the start.
-    pub random_steps: u64,
-    /// The value-gradient losses; absent in plain SAC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value_gradient: Option<ValueGradientSettings>,
-}
-
-/// Settings of the value-gradient losses (fact sheet, section 9.3).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ValueGradientSettings {
-    /// Where the nominal model's Jacobian and the reward gradient come from.
-    pub jacobians: JacobianSource,
-    /// Which target the gradients are regressed on.
-    pub target: GradientTarget,
-    /// ζ_s: factor of the state-gradient loss on top of its on-line weight κ_s.
-    pub zeta_s: f64,
-    /// ζ_a: factor of the action-gradient loss on top of its on-line weight κ_a.
-    pub zeta_a: f64,
-    /// Updates between two recomputations of κ_s and κ_a.
-    pub kappa_interval: u64,
-    /// Share of the old κ that is kept at a recomputation.
-    pub kappa_smoothing: f64,
-    /// Share of the old running median that is kept at each use.
-    pub median_decay: f64,
-}
-
-/// The target of the value-gradient losses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GradientTarget {
-    /// The next action is held constant and the entropy term is left out (released code).
-    Released,
-    /// The total derivative of min Q̄(s′, a′) − α log π(a′|s′) in s′, with a′ reparameterised and
-    /// its noise fixed (eqs. 6, 12, 14, 15).
-    Paper,
-}
-
-impl Default for ValueGradientSettings {
-    fn default() -> Self {
-        Self {
-            jacobians: JacobianSource::Analytic,
-            target: GradientTarget::Released,
-            zeta_s: 0.5,
-            zeta_a: 0.5,
-            kappa_interval: 20,
-            kappa_smoothing: 0.3,
-            median_decay: 0.95,
-        }
-    }
-}
-
-impl SacSettings {
-    /// SAC as VG-SAC's authors run it, the baseline of their comparison.
-    #[must_use]
-    pub fn sac() -> Self {
-        Self {
-            actor_hidden: vec![256, 256],
-            critic_hidden: vec![256, 256],
-            critic_activation: Activation::Tanh,
-            learning_rate: 3e-4,
-            tau: 0.005,
-            alpha: 0.2,
-            batch_size: 256,
-            replay_capacity: 1_000_000,
-            random_steps: 1000,
-            value_gradient: None,
-        }
-    }
-
-    /// VG-SAC.
-    #[must_use]
-    pub fn vg_sac() -> Self {
-        Self { value_gradient: Some(ValueGradientSettings::default()), ..Self::sac() }
-    }
-}
+use crate::rows::{join, pull_back, push_forward, split_actions};
+use crate::{GradientTarget, SacSettings, ValueGradientSettings};
 
 /// Losses and diagnostics of one update.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -129,6 +34,17 @@ pub struct UpdateReport {
     pub critic_loss: f64,
     /// On-line weights κ_s and κ_a.
     pub kappa: [f64; 2],
+    /// Entropy weight α that was used.
+    pub alpha: f64,
+}
+
+/// The entropy weight α.
+#[derive(Debug, Clone)]
+pub struct Temperature {
+    /// log α.
+    pub log_alpha: [f64; 1],
+    /// Adam of log α.
+    pub optimizer: Adam<f64>,
 }
 
 /// On-line weights of the gradient losses and the scales of their hinges.
@@ -158,6 +74,8 @@ pub struct Sac<T: Real> {
     pub optimizers: [Adam<T>; 3],
     /// State of the gradient losses.
     pub balance: LossBalance,
+    /// log α and its Adam, which move only where α is learned.
+    pub temperature: Temperature,
     /// Updates done.
     pub n_updates: u64,
     scratch: UpdateScratch<T>,
@@ -219,20 +137,22 @@ impl<T: Real> Sac<T> {
             sizes.push(n_out);
             sizes
         };
-        let actor = Mlp::xavier(
+        let actor = Mlp::random(
             MlpSpec {
                 sizes: sizes(n_observations, &settings.actor_hidden, 2 * nu),
                 hidden: Activation::Relu,
             },
+            settings.initialization,
             &[nu, nu],
             &mut Stream::new(seed, "actor weights", 0),
         )?;
         let critic = |index| {
-            Mlp::xavier(
+            Mlp::random(
                 MlpSpec {
                     sizes: sizes(n_observations + nu, &settings.critic_hidden, 1),
                     hidden: settings.critic_activation,
                 },
+                settings.initialization,
                 &[],
                 &mut Stream::new(seed, "critic weights", index),
             )
@@ -300,6 +220,13 @@ impl<T: Real> Sac<T> {
                 state_median: median.clone(),
                 action_median: median,
             },
+            temperature: Temperature {
+                log_alpha: [settings.alpha.ln()],
+                optimizer: Adam::new(
+                    1,
+                    AdamSettings { lr: settings.learning_rate, ..AdamSettings::default() },
+                ),
+            },
             n_updates: 0,
             scratch,
         }
@@ -315,11 +242,24 @@ impl<T: Real> Sac<T> {
         }
         self.critic_step(batch, &mut report);
         self.actor_step(batch, eps_actor, &mut report);
+        report.alpha = self.alpha();
+        if self.settings.learn_alpha {
+            self.temperature_step(report.entropy);
+        }
         for (target, critic) in self.targets.iter_mut().zip(&self.critics) {
             soft_update(target.params_mut(), critic.params(), self.settings.tau);
         }
         self.n_updates += 1;
         report
+    }
+
+    /// The entropy weight α as it is now.
+    #[must_use]
+    pub fn alpha(&self) -> f64 {
+        match self.settings.learn_alpha {
+            true => self.temperature.log_alpha[0].exp(),
+            false => self.settings.alpha,
+        }
     }
 
     /// Gradient targets G = [∂/∂s, ∂/∂a] of the last update, batch × (ndx + nu).
@@ -330,11 +270,12 @@ impl<T: Real> Sac<T> {
 
     /// y = r + γ·mask·(min Q̄(s′, a′) − α log π(a′|s′)), a′ ~ π(·|s′)   (eq. 13)
     fn value_targets(&mut self, batch: &Batch<T>, eps_next: &[T]) {
+        let alpha = self.alpha();
         let s = &mut self.scratch;
         self.actor.sample(&batch.o_next, eps_next, &mut s.actor, &mut s.actions, &mut s.log_prob);
         join(&batch.o_next, &s.actions, self.shape, &mut s.inputs);
         minimum(&self.targets, s);
-        let (gamma, alpha) = (T::from_f64(self.gamma), T::from_f64(self.settings.alpha));
+        let (gamma, alpha) = (T::from_f64(self.gamma), T::from_f64(alpha));
         for b in 0..s.y.len() {
             let value = s.min_q[b] - alpha * s.log_prob[b];
             s.y[b] = batch.reward[b] + gamma * batch.mask[b] * value;
@@ -345,12 +286,13 @@ impl<T: Real> Sac<T> {
     fn gradient_targets(&mut self, batch: &Batch<T>) {
         let TransitionShape { n_observations: no, nu, ndx, .. } = self.shape;
         minimum_gradient(&self.targets, T::ONE, &mut self.scratch);
+        let alpha = self.alpha();
         let s = &mut self.scratch;
         let target = self.settings.value_gradient.as_ref().map(|vg| vg.target);
         if target == Some(GradientTarget::Paper) {
             // The next action and its log-density depend on s′ as well.
             split_actions(&s.gradient_sum, self.shape, &mut s.action_seed);
-            s.seed.fill(T::from_f64(-self.settings.alpha));
+            s.seed.fill(T::from_f64(-alpha));
             let UpdateScratch { actor, action_seed, seed, observation_gradient, .. } = s;
             self.actor.state_gradient(action_seed, seed, actor, observation_gradient);
             for (sum, through_policy) in s
@@ -484,12 +426,12 @@ impl<T: Real> Sac<T> {
 
     /// mean(α log π(ã|s) − min Q(s, ã)) with ã reparameterised, one Adam step   (eq. 11)
     fn actor_step(&mut self, batch: &Batch<T>, eps: &[T], report: &mut UpdateReport) {
+        let alpha = self.alpha();
         let s = &mut self.scratch;
         self.actor.sample(&batch.o, eps, &mut s.actor, &mut s.actions, &mut s.log_prob);
         join(&batch.o, &s.actions, self.shape, &mut s.inputs);
         minimum(&self.critics, s);
         let n = mean_weight(s.min_q.len());
-        let alpha = self.settings.alpha;
         let sum = |values: &[T]| values.iter().map(|v| v.to_f64()).sum::<f64>();
         report.entropy = -n * sum(&s.log_prob);
         report.policy_loss = -alpha * report.entropy - n * sum(&s.min_q);
@@ -500,6 +442,15 @@ impl<T: Real> Sac<T> {
         let UpdateScratch { actor, action_seed, seed, actor_grads, .. } = s;
         self.actor.backward(action_seed, seed, actor, actor_grads);
         self.optimizers[0].step(self.actor.net_mut().params_mut(), actor_grads);
+    }
+
+    /// One Adam step of log α on −log α·(mean log π + target entropy), the target being −nu.
+    fn temperature_step(&mut self, entropy: f64) {
+        #[expect(clippy::cast_precision_loss, reason = "a few actions")]
+        let target_entropy = -(self.shape.nu as f64);
+        let gradient = entropy - target_entropy;
+        let Temperature { log_alpha, optimizer } = &mut self.temperature;
+        optimizer.step(log_alpha, &[gradient]);
     }
 }
 
@@ -525,63 +476,6 @@ fn minimum_gradient<T: Real>(critics: &[Mlp<T>; 2], weight: T, s: &mut UpdateScr
     }
     for (sum, &part) in s.gradient_sum.iter_mut().zip(&s.gradient) {
         *sum += part;
-    }
-}
-
-/// Rows [o, u] from rows of o and of u.
-fn join<T: Real>(o: &[T], u: &[T], shape: TransitionShape, out: &mut [T]) {
-    let TransitionShape { n_observations: no, nu, .. } = shape;
-    for ((out, o), u) in
-        out.chunks_exact_mut(no + nu).zip(o.chunks_exact(no)).zip(u.chunks_exact(nu))
-    {
-        out[..no].copy_from_slice(o);
-        out[no..].copy_from_slice(u);
-    }
-}
-
-/// The action columns of rows [o, u].
-fn split_actions<T: Real>(rows: &[T], shape: TransitionShape, out: &mut [T]) {
-    let TransitionShape { n_observations: no, nu, .. } = shape;
-    for (out, row) in out.chunks_exact_mut(nu).zip(rows.chunks_exact(no + nu)) {
-        out.copy_from_slice(&row[no..]);
-    }
-}
-
-/// Rows ∂/∂[x, u] from rows ∂/∂[o, u]: ∇ₓ = (∂o/∂x)ᵀ ∇ₒ. An empty `ox` stands for the identity.
-fn pull_back<T: Real>(rows: &[T], ox: &[T], shape: TransitionShape, out: &mut [T]) {
-    let TransitionShape { n_observations: no, nu, ndx } = shape;
-    if ox.is_empty() {
-        out.copy_from_slice(rows);
-        return;
-    }
-    for (b, (out, row)) in
-        out.chunks_exact_mut(ndx + nu).zip(rows.chunks_exact(no + nu)).enumerate()
-    {
-        out[..ndx].fill(T::ZERO);
-        for (&value, ox) in row.iter().zip(ox[b * no * ndx..][..no * ndx].chunks_exact(ndx)) {
-            for (out, &ox) in out[..ndx].iter_mut().zip(ox) {
-                *out += value * ox;
-            }
-        }
-        out[ndx..].copy_from_slice(&row[no..]);
-    }
-}
-
-/// Rows of directions in [o, u] from rows of directions in [x, u]: the adjoint of [`pull_back`].
-fn push_forward<T: Real>(rows: &[T], ox: &[T], shape: TransitionShape, out: &mut [T]) {
-    let TransitionShape { n_observations: no, nu, ndx } = shape;
-    if ox.is_empty() {
-        out.copy_from_slice(rows);
-        return;
-    }
-    for (b, (out, row)) in
-        out.chunks_exact_mut(no + nu).zip(rows.chunks_exact(ndx + nu)).enumerate()
-    {
-        for (out, ox) in out[..no].iter_mut().zip(ox[b * no * ndx..][..no * ndx].chunks_exact(ndx))
-        {
-            *out = ox.iter().zip(row).map(|(&ox, &v)| ox * v).sum();
-        }
-        out[no..].copy_from_slice(&row[ndx..]);
     }
 }
 

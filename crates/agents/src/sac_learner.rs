@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use critics::{Adam, CheckpointError, Checkpoints, Snapshot, SnapshotWriter, Tensors};
+use critics::{
+    Adam, CheckpointError, Checkpoints, CriticError, Snapshot, SnapshotWriter, SquashedGaussian,
+    Tensors,
+};
 use dynamics::{
-    DynamicsError, End, Environment, Move, Stream, StreamState, Task, TransitionGradient,
+    ActionBounds, DynamicsError, End, Environment, Move, Stream, StreamState, Task,
+    TransitionGradient,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
@@ -12,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::policy::narrow;
 use crate::replay::{Batch, Derivatives, Record, RecordLayout, Replay, TransitionShape};
 use crate::replay_log::{ReplayLog, SegmentRef};
-use crate::sac::{LossBalance, Sac, SacSettings, UpdateReport};
-use crate::{Budget, Episode, LearnError, Learner, MeanPolicy, Policy, Progress, save_policy};
+use crate::sac::{LossBalance, Sac, Temperature, UpdateReport};
+use crate::{
+    Budget, Episode, LearnError, Learner, MeanPolicy, Policy, Progress, SacSettings, save_policy,
+};
 
 /// SAC or VG-SAC learning on one task with one seed.
 pub struct SacLearner<'a> {
@@ -21,6 +27,10 @@ pub struct SacLearner<'a> {
     seed: u64,
     random_steps: u64,
     batch_size: usize,
+    update_after: usize,
+    /// Physical action = middle + half·(action of the networks), entry by entry.
+    half: Vec<f64>,
+    middle: Vec<f64>,
     sac: Sac<f32>,
     replay: Replay,
     log: Option<ReplayLog>,
@@ -64,7 +74,7 @@ struct Buffers {
     jacobian: DMatrix<f64>,
 }
 
-const METRICS: [&str; 9] = [
+const METRICS: [&str; 10] = [
     "q_loss",
     "policy_loss",
     "entropy",
@@ -72,6 +82,7 @@ const METRICS: [&str; 9] = [
     "action_gradient_loss",
     "kappa_s",
     "kappa_a",
+    "alpha",
     "train_return",
     "train_length",
 ];
@@ -81,7 +92,7 @@ const METRICS: [&str; 9] = [
 #[serde(deny_unknown_fields)]
 struct Metrics {
     updates: u64,
-    update_sums: [f64; 7],
+    update_sums: [f64; 8],
     episodes: u64,
     episode_sums: [f64; 2],
 }
@@ -105,6 +116,8 @@ struct SavedState {
     plant_noise: Option<StreamState>,
     balance: LossBalance,
     adam_steps: [u64; 3],
+    /// log α, and of its Adam both moments and the steps.
+    temperature: (f64, f64, f64, u64),
     metrics: Metrics,
     transitions: u64,
     segments: Vec<SegmentRef>,
@@ -132,7 +145,18 @@ impl<'a> SacLearner<'a> {
             derivatives,
             observation_jacobian: task.observation().jacobian().is_some(),
         };
-        let sac = Sac::new(settings, shape, task.discount(), task.action_bounds(), seed)?;
+        let physical = task.action_bounds();
+        let bounds = match settings.normalize_actions {
+            true => ActionBounds::symmetric(nu, 1.0),
+            false => physical.clone(),
+        };
+        let (half, middle) = if settings.normalize_actions {
+            let pairs = physical.low.iter().zip(&physical.high);
+            pairs.map(|(low, high)| (0.5 * (high - low), 0.5 * (high + low))).unzip()
+        } else {
+            (vec![1.0; nu], vec![0.0; nu])
+        };
+        let sac = Sac::new(settings, shape, task.discount(), &bounds, seed)?;
         let gradient = match &settings.value_gradient {
             Some(vg) => Some(TransitionGradient::new(task, vg.jacobians)?),
             None => None,
@@ -161,6 +185,9 @@ impl<'a> SacLearner<'a> {
             seed,
             random_steps: settings.random_steps,
             batch_size: n,
+            update_after: settings.update_after,
+            half,
+            middle,
             replay: Replay::new(layout, settings.replay_capacity),
             log: None,
             env: Environment::new(task, noise),
@@ -189,7 +216,7 @@ impl<'a> SacLearner<'a> {
             self.episode_return = 0.0;
         }
         self.choose_action();
-        if self.replay.len() > self.batch_size {
+        if self.replay.len() > self.update_after {
             self.update()?;
         }
         let t = self.env.t();
@@ -215,16 +242,16 @@ impl<'a> SacLearner<'a> {
         self.task.observation().observe(self.env.x(), &mut b.observation);
         narrow(&b.observation, &mut b.o);
         if self.progress.env_steps < self.random_steps {
-            let bounds = self.task.action_bounds();
-            bounds.sample(&mut self.streams.random_action, b.u.as_mut_slice());
-            // The memory must hold the action that was applied.
-            narrow(b.u.as_slice(), &mut b.action);
+            for (a, (low, high)) in b.action.iter_mut().zip(self.sac.actor.bounds()) {
+                let action = self.streams.random_action.uniform(low, high);
+                narrow(&[action], std::slice::from_mut(a));
+            }
         } else {
             fill_normal(&mut b.eps, &mut self.streams.exploration);
             self.sac.actor.sample(&b.o, &b.eps, &mut b.actor, &mut b.action, &mut b.log_prob);
         }
-        for (u, &a) in b.u.iter_mut().zip(&b.action) {
-            *u = f64::from(a);
+        for (j, u) in b.u.iter_mut().enumerate() {
+            *u = self.middle[j] + self.half[j] * f64::from(b.action[j]);
         }
     }
 
@@ -245,6 +272,7 @@ impl<'a> SacLearner<'a> {
             report.action_gradient_loss,
             report.kappa[0],
             report.kappa[1],
+            report.alpha,
         ];
         for (sum, value) in self.metrics.update_sums.iter_mut().zip(values) {
             *sum += value;
@@ -264,7 +292,13 @@ impl<'a> SacLearner<'a> {
             gradient.evaluate(&Move { t, x, u: &b.u, x_next })?;
             let ndx = gradient.jacobian.fx.ncols();
             b.state_jacobian.columns_mut(0, ndx).copy_from(&gradient.jacobian.fx);
-            b.state_jacobian.columns_mut(ndx, b.u.len()).copy_from(&gradient.jacobian.fu);
+            // Derivatives in the action that the networks see.
+            for (j, &half) in self.half.iter().enumerate() {
+                let mut column = b.state_jacobian.column_mut(ndx + j);
+                column.copy_from(&gradient.jacobian.fu.column(j));
+                column *= half;
+                gradient.reward_gradient[ndx + j] *= half;
+            }
             match self.task.observation().jacobian() {
                 None => b.jacobian.copy_from(&b.state_jacobian),
                 Some(observation) => {
@@ -315,6 +349,12 @@ impl<'a> SacLearner<'a> {
         LearnError::Task { seed: self.seed, env_step: self.progress.env_steps, source }
     }
 
+    /// The actor with actions in physical units.
+    fn physical_actor(&self) -> Result<SquashedGaussian<f32>, CriticError> {
+        let bounds = self.task.action_bounds();
+        SquashedGaussian::new(self.sac.actor.net().clone(), &bounds.low, &bounds.high)
+    }
+
     /// The networks by name.
     fn named_networks(&self) -> [(&'static str, &[f32]); 5] {
         let Sac { actor, critics, targets, .. } = &self.sac;
@@ -355,6 +395,10 @@ fn check(settings: &SacSettings) -> Result<(), LearnError> {
     if settings.replay_capacity <= settings.batch_size {
         let value = settings.replay_capacity.to_string();
         return refuse("method.replay_capacity", value, "larger than method.batch_size");
+    }
+    if settings.learn_alpha && settings.alpha == 0.0 {
+        let value = settings.alpha.to_string();
+        return refuse("method.alpha", value, "positive where it is learned");
     }
     if settings.critic_hidden.is_empty() {
         return refuse("method.critic_hidden", "[]".to_owned(), "at least one layer");
@@ -397,7 +441,7 @@ impl Learner for SacLearner<'_> {
     }
 
     fn policy(&self) -> Result<Box<dyn Policy + '_>, LearnError> {
-        Ok(Box::new(MeanPolicy::new(self.task, self.sac.actor.clone())?))
+        Ok(Box::new(MeanPolicy::new(self.task, self.physical_actor()?)?))
     }
 
     fn metric_names(&self) -> &'static [&'static str] {
@@ -412,7 +456,7 @@ impl Learner for SacLearner<'_> {
     }
 
     fn save_policy(&self, path: &Path) -> Result<(), LearnError> {
-        save_policy(path, &self.sac.actor, self.task.action_bounds())
+        save_policy(path, &self.physical_actor()?, self.task.action_bounds())
     }
 
     fn networks(&self) -> Result<Tensors, CheckpointError> {
@@ -476,6 +520,10 @@ impl Learner for SacLearner<'_> {
                 plant_noise: self.env.noise_stream().map(Stream::state),
                 balance: self.sac.balance.clone(),
                 adam_steps: [0, 1, 2].map(|i| self.sac.optimizers[i].t()),
+                temperature: {
+                    let Temperature { log_alpha, optimizer } = &self.sac.temperature;
+                    (log_alpha[0], optimizer.m()[0], optimizer.v()[0], optimizer.t())
+                },
                 metrics: self.metrics.clone(),
                 transitions: self.replay.pushed(),
                 segments,
@@ -503,6 +551,9 @@ impl Learner for SacLearner<'_> {
             Adam::restore(adam, moment("m")?, moment("v")?, steps)?;
         }
         self.sac.balance = saved.balance;
+        let (log_alpha, m, v, t) = saved.temperature;
+        self.sac.temperature.log_alpha = [log_alpha];
+        self.sac.temperature.optimizer.restore(vec![m], vec![v], t)?;
         self.sac.n_updates = saved.updates;
         let capacity = self.replay.capacity();
         let mut replay = Replay::new(*self.replay.layout(), capacity);

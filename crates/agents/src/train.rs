@@ -78,6 +78,8 @@ struct LoopState {
     best: Option<BestEvaluation>,
     marks: LogMarks,
     timing: Timing,
+    /// Why learning ended; absent while it goes on.
+    stopped_by: Option<String>,
     /// Instruction path of the kernels, on which the bits depend.
     instructions: String,
 }
@@ -113,6 +115,7 @@ pub struct Training<'a> {
     best: Option<BestEvaluation>,
     best_networks: Option<Tensors>,
     timing: Timing,
+    stopped_by: Option<String>,
 }
 
 /// Trains `learner` on `task` in the folder `dir` until `settings` say it is done or `stop` is set.
@@ -124,7 +127,7 @@ pub struct Training<'a> {
 ///
 /// # Errors
 /// A task that fails, numbers that are not finite, files that cannot be written or belong to
-/// another run. The last checkpoint stays.
+/// another run, checkpoints none of which is whole. The last checkpoint stays.
 pub fn train(
     task: &dyn Task,
     learner: &mut dyn Learner,
@@ -138,8 +141,12 @@ pub fn train(
     let mut training = Training::open(task, learner, settings, seed, dir, observer)?;
     let mut checkpointed = training.progress.env_steps;
     let stopped_by = loop {
+        // A kill while the results were written: learning must not go on.
+        if let Some(stopped_by) = &training.stopped_by {
+            break stopped_by.clone();
+        }
         if training.progress.env_steps >= settings.total_steps {
-            break "total_steps";
+            break "total_steps".to_owned();
         }
         if stop.load(Ordering::Relaxed) {
             training.checkpoint()?;
@@ -148,7 +155,7 @@ pub fn train(
         let next_checkpoint = checkpointed + settings.checkpoint_every_steps;
         training.learn(next_checkpoint.min(settings.total_steps))?;
         if training.patience_is_over() {
-            break "patience";
+            break "patience".to_owned();
         }
         if training.progress.env_steps >= next_checkpoint {
             training.checkpoint()?;
@@ -202,6 +209,12 @@ impl<'a> Training<'a> {
         }
         let metric_names = learner.metric_names();
         let Some((step, snapshot)) = latest.found else {
+            if let Some(skipped) = latest.skipped.into_iter().next() {
+                return Err(LearnError::NoWholeCheckpoint {
+                    run: dir.to_owned(),
+                    source: skipped.reason,
+                });
+            }
             let logs = RunLogs::open(dir, metric_names, None)?;
             return Ok(Self {
                 task,
@@ -218,6 +231,7 @@ impl<'a> Training<'a> {
                 best: None,
                 best_networks: None,
                 timing: Timing::default(),
+                stopped_by: None,
             });
         };
         let state: LoopState = snapshot.json(LOOP_FILE)?;
@@ -257,6 +271,7 @@ impl<'a> Training<'a> {
             best: state.best,
             best_networks,
             timing: state.timing,
+            stopped_by: state.stopped_by,
         })
     }
 
@@ -328,6 +343,7 @@ impl<'a> Training<'a> {
             best: self.best,
             marks: self.logs.marks()?,
             timing: self.timing,
+            stopped_by: self.stopped_by.clone(),
             instructions: instruction_path().to_owned(),
         };
         let (learner, dir, best) = (&mut *self.learner, self.dir, &self.best_networks);
@@ -344,11 +360,12 @@ impl<'a> Training<'a> {
     }
 
     /// Writes the results. `result.json` comes last: a folder that has it is whole.
-    fn finish(&mut self, stopped_by: &str) -> Result<(), LearnError> {
+    fn finish(&mut self, stopped_by: String) -> Result<(), LearnError> {
         if self.last_evaluation.is_none_or(|(step, _)| step < self.progress.env_steps) {
             self.evaluate()?;
         }
-        // A kill from here on must not repeat the evaluation.
+        // A kill from here on must neither repeat the evaluation nor go on learning.
+        self.stopped_by = Some(stopped_by.clone());
         self.checkpoint()?;
         if let Some(best) = &self.best_networks {
             self.learner.set_networks(best)?;
@@ -368,7 +385,7 @@ impl<'a> Training<'a> {
             method: self.learner.method().to_owned(),
             seed: self.seed,
             status: "complete".to_owned(),
-            stopped_by: stopped_by.to_owned(),
+            stopped_by,
             env_steps: self.progress.env_steps,
             episodes: self.progress.episodes,
             updates: self.progress.updates,

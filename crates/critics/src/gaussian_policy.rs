@@ -91,6 +91,12 @@ impl<T: Real> SquashedGaussian<T> {
         self.scale.len()
     }
 
+    /// Smallest and largest value of each action.
+    pub fn bounds(&self) -> impl Iterator<Item = (f64, f64)> {
+        let pairs = self.scale.iter().zip(&self.bias);
+        pairs.map(|(&s, &b)| ((b - s).to_f64(), (b + s).to_f64()))
+    }
+
     /// Scratch for batches of up to `max_batch` states; a larger batch makes it grow.
     #[must_use]
     pub fn workspace(&self, max_batch: usize) -> PolicyWorkspace<T> {

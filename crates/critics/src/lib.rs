@@ -91,6 +91,6 @@ pub use error::CriticError;
 pub use gaussian_policy::{PolicyWorkspace, SquashedGaussian};
 pub use gradient_loss::{RunningMedian, gradient_loss};
 pub use instructions::instruction_path;
-pub use mlp::{Mlp, MlpSpec};
+pub use mlp::{Initialization, Mlp, MlpSpec};
 pub use mlp_workspace::MlpWorkspace;
 pub use real::Real;

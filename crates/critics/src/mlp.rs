@@ -108,6 +108,16 @@ impl MlpSpec {
     }
 }
 
+/// How [`Mlp::random`] draws weights and biases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initialization {
+    /// Weights uniform within ±√(6/(fan_in + fan_out)), Glorot with gain 1; biases 0.
+    Xavier,
+    /// Weights and biases uniform within ±1/√fan_in, the default of PyTorch's linear layer.
+    Pytorch,
+}
+
 /// A perceptron: its specification and its parameters.
 ///
 /// The network is immutable during evaluation; everything an evaluation leaves behind is in a
@@ -136,10 +146,22 @@ impl<T: Real> Mlp<T> {
         Ok(Self { spec, params })
     }
 
-    /// A network with Glorot-uniform weights of gain 1 and biases 0.
+    /// [`Mlp::random`] with [`Initialization::Xavier`].
     ///
-    /// The weights of a layer are uniform within ±√(6/(fan_in + fan_out)), drawn layer by layer in
-    /// row-major order. `heads` lists the sizes of output heads that count as layers of their own
+    /// # Errors
+    ///
+    /// As [`Mlp::random`].
+    pub fn xavier(
+        spec: MlpSpec,
+        heads: &[usize],
+        stream: &mut Stream,
+    ) -> Result<Self, CriticError> {
+        Self::random(spec, Initialization::Xavier, heads, stream)
+    }
+
+    /// A network with random weights, and biases as `initialization` says.
+    ///
+    /// Numbers are drawn layer by layer, the weights in row-major order before the biases. `heads` lists the sizes of output heads that count as layers of their own
     /// (such as mean and log-deviation of a policy), each with its own fan_out; an empty slice means
     /// a single head.
     ///
@@ -147,8 +169,9 @@ impl<T: Real> Mlp<T> {
     ///
     /// [`CriticError::LayerSizes`] for a bad specification, [`CriticError::Heads`] when the heads do
     /// not add up to the output or one is empty.
-    pub fn xavier(
+    pub fn random(
         spec: MlpSpec,
+        initialization: Initialization,
         heads: &[usize],
         stream: &mut Stream,
     ) -> Result<Self, CriticError> {
@@ -164,13 +187,23 @@ impl<T: Real> Mlp<T> {
             let (n_in, n_out) = (spec.sizes[layer], spec.sizes[layer + 1]);
             let whole = [n_out];
             let heads = if layer == last && !heads.is_empty() { heads } else { &whole };
-            let mut weights = params[spec.weight(layer)].iter_mut();
-            for head in heads {
+            let mut draw = |params: &mut [T], bound: f64| {
+                params.iter_mut().for_each(|p| *p = T::from_f64(stream.uniform(-bound, bound)));
+            };
+            let (mut weight, mut bias) = (spec.weight(layer).start, spec.bias(layer).start);
+            for &head in heads {
                 #[expect(clippy::cast_precision_loss, reason = "layer sizes are small")]
-                let bound = (6.0 / (n_in + head) as f64).sqrt();
-                for weight in weights.by_ref().take(head * n_in) {
-                    *weight = T::from_f64(stream.uniform(-bound, bound));
+                let (fan_in, fan_out) = (n_in as f64, head as f64);
+                let weights = &mut params[weight..weight + head * n_in];
+                match initialization {
+                    Initialization::Xavier => draw(weights, (6.0 / (fan_in + fan_out)).sqrt()),
+                    Initialization::Pytorch => {
+                        draw(weights, fan_in.sqrt().recip());
+                        draw(&mut params[bias..bias + head], fan_in.sqrt().recip());
+                    }
                 }
+                weight += head * n_in;
+                bias += head;
             }
         }
         Ok(Self { spec, params })
