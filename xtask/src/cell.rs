@@ -237,10 +237,39 @@ fn run_partial(
     let settings: TrainSettings = from_table("train", &config.train)?;
     let mut learner = find_method(&config.method_name)?.build(task, &config.method, config.seed)?;
     if let Some(run) = init_from {
+        check_origin(run, config)?;
         learner.start_from(&load_networks(run)?)?;
     }
     let outcome = train(task, &mut *learner, &settings, config.seed, partial, observer, stop)?;
     Ok(outcome)
+}
+
+/// Refuses networks that mean something else than those of the cell.
+fn check_origin(run: &Path, config: &CellConfig) -> Result<()> {
+    let origin = CellConfig::read(run)?;
+    if origin.task != config.task {
+        bail!(
+            "`{}` was trained on task `{}`, this run is about `{}`",
+            run.display(),
+            origin.task,
+            config.task
+        );
+    }
+    for key in ["actor_hidden", "critic_hidden", "critic_activation", "normalize_actions"] {
+        let (found, needed) = (origin.method.get(key), config.method.get(key));
+        if found != needed {
+            let show = |value: Option<&toml::Value>| {
+                value.map_or_else(|| "nothing".to_owned(), ToString::to_string)
+            };
+            bail!(
+                "`{}` has method.{key} = {}, this run {}; set it with --set method.{key}=…",
+                run.display(),
+                show(found),
+                show(needed)
+            );
+        }
+    }
+    Ok(())
 }
 
 const LOCK_FILE: &str = "lock";

@@ -155,6 +155,16 @@ impl Selection {
         self.names.join("+").replace('/', "-")
     }
 
+    /// Folder of the report: changed settings have one of their own.
+    pub(crate) fn folder_name(&self) -> String {
+        let name = format!("{}-{}", self.slug(), self.profile.name());
+        if self.overrides.is_empty() {
+            return name;
+        }
+        let text = format!("{:?}", self.overrides);
+        format!("{name}-{}", &blake3::hash(text.as_bytes()).to_hex()[..8])
+    }
+
     /// The figures with every cell they need.
     ///
     /// # Errors

@@ -58,7 +58,7 @@ fn update(bencher: Bencher, settings: SacSettings, widths: (usize, usize)) {
 
 #[divan::bench(args = WIDTHS, sample_count = 50)]
 fn sac_update(bencher: Bencher, widths: (usize, usize)) {
-    update(bencher, SacSettings::sac(), widths);
+    update(bencher, SacSettings::paired_sac(), widths);
 }
 
 #[divan::bench(args = WIDTHS, sample_count = 50)]

@@ -22,7 +22,7 @@ pub trait Learner {
     /// Sizes that do not fit the task.
     fn policy(&self) -> Result<Box<dyn Policy + '_>, LearnError>;
     /// Names of [`Learner::take_metrics`]' numbers.
-    fn metric_names(&self) -> &'static [&'static str];
+    fn metric_names(&self) -> &[&'static str];
     /// Diagnostics averaged since the last call; what has not been measured since is not a number.
     fn take_metrics(&mut self) -> Vec<f64>;
 

@@ -28,22 +28,24 @@
 //! Networks are in f32, physics and rewards in f64; [`narrow`](policy) is the one border. Nothing
 //! here prints, and no loop is written twice for two methods.
 
+mod critic_ensemble;
 pub mod csv_log;
 mod error;
 mod evaluation;
 mod learner;
 mod logs;
 mod methods;
+mod off_policy;
 mod policy;
 pub mod replay;
 pub mod replay_log;
 mod rows;
 mod sac;
-mod sac_learner;
 mod sac_settings;
 pub mod tensorboard;
 mod train;
 
+pub use critic_ensemble::{CriticEnsemble, CriticReport, LossBalance};
 pub use error::LearnError;
 pub use evaluation::{Evaluation, Rollout, evaluate, record_rollout};
 pub use learner::{Budget, Episode, Learner, Progress};
@@ -51,9 +53,9 @@ pub use logs::{CurveRow, LogMarks, RunLogs, Timing};
 pub use methods::{
     BoxedLearner, Method, TrainSettings, find_method, from_table, methods, to_table,
 };
-pub use policy::{MeanPolicy, Policy, load_policy, save_policy};
-pub use sac::{LossBalance, Sac, Temperature, UpdateReport};
-pub use sac_learner::SacLearner;
+pub use off_policy::{Interaction, OffPolicy, OffPolicyLearner, Scalars, transition_shape};
+pub use policy::{Actor, MeanPolicy, Policy, Squash, load_policy, save_policy};
+pub use sac::{Sac, SacLearner, Temperature, UpdateReport};
 pub use sac_settings::{GradientTarget, SacSettings, ValueGradientSettings};
 pub use train::{
     NETWORKS_FILE, Observer, Outcome, RESULT_FILE, RunResult, Silent, Training,

@@ -68,7 +68,7 @@ pub struct LogMarks {
 
 /// The open log files of a run.
 pub struct RunLogs {
-    metric_names: &'static [&'static str],
+    metric_names: Vec<&'static str>,
     curve: CsvLog,
     timing: CsvLog,
     events: EventWriter,
@@ -81,20 +81,20 @@ impl RunLogs {
     /// What the file system reports, and files that are not those of the checkpoint.
     pub fn open(
         dir: &Path,
-        metric_names: &'static [&'static str],
+        metric_names: &[&'static str],
         marks: Option<LogMarks>,
     ) -> Result<Self, LearnError> {
         let columns: Vec<&str> = CURVE_COLUMNS.iter().chain(metric_names.iter()).copied().collect();
         let [curve, timing, events] = [CURVE_FILE, TIMING_FILE, EVENT_FILE].map(|f| dir.join(f));
         Ok(match marks {
             None => Self {
-                metric_names,
+                metric_names: metric_names.to_vec(),
                 curve: CsvLog::create(&curve, &columns)?,
                 timing: CsvLog::create(&timing, &TIMING_COLUMNS)?,
                 events: EventWriter::create(&events)?,
             },
             Some(marks) => Self {
-                metric_names,
+                metric_names: metric_names.to_vec(),
                 curve: CsvLog::resume(&curve, &columns, marks.curve)?,
                 timing: CsvLog::resume(&timing, &TIMING_COLUMNS, marks.timing)?,
                 events: EventWriter::resume(&events, marks.events)?,

@@ -4,6 +4,8 @@ use critics::{Activation, Initialization};
 use dynamics::JacobianSource;
 use serde::{Deserialize, Serialize};
 
+use crate::LearnError;
+
 /// Settings of SAC and VG-SAC.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,7 +41,7 @@ pub struct SacSettings {
     pub value_gradient: Option<ValueGradientSettings>,
 }
 
-/// Settings of the value-gradient losses (fact sheet, section 9.3).
+/// Settings of the value-gradient losses (`docs/methods/vg-sac.md`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValueGradientSettings {
@@ -112,7 +114,7 @@ impl SacSettings {
         Self { value_gradient: None, ..Self::vg_sac() }
     }
 
-    /// VG-SAC with the settings of its released code (fact sheet, section 9.1).
+    /// VG-SAC with the settings of its released code.
     #[must_use]
     pub fn vg_sac() -> Self {
         Self {
@@ -126,5 +128,64 @@ impl SacSettings {
             value_gradient: Some(ValueGradientSettings::default()),
             ..Self::sac()
         }
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`LearnError::Setting`], naming the key.
+    pub fn check(&self) -> Result<(), LearnError> {
+        let refuse = |key, value: String, needed| Err(LearnError::Setting { key, value, needed });
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        let share = |v: f64| (0.0..=1.0).contains(&v);
+        if !positive(self.learning_rate) {
+            return refuse("method.learning_rate", self.learning_rate.to_string(), "positive");
+        }
+        if !share(self.tau) {
+            return refuse("method.tau", self.tau.to_string(), "between 0 and 1");
+        }
+        if !(self.alpha.is_finite() && self.alpha >= 0.0) {
+            return refuse("method.alpha", self.alpha.to_string(), "finite and not negative");
+        }
+        if self.learn_alpha && self.alpha == 0.0 {
+            let value = self.alpha.to_string();
+            return refuse("method.alpha", value, "positive where it is learned");
+        }
+        if self.critic_hidden.is_empty() {
+            return refuse("method.critic_hidden", "[]".to_owned(), "at least one layer");
+        }
+        match &self.value_gradient {
+            Some(vg) => vg.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ValueGradientSettings {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`LearnError::Setting`], naming the key.
+    pub fn check(&self) -> Result<(), LearnError> {
+        let refuse = |key, value: f64, needed| {
+            Err(LearnError::Setting { key, value: value.to_string(), needed })
+        };
+        for (key, value) in [
+            ("method.value_gradient.kappa_smoothing", self.kappa_smoothing),
+            ("method.value_gradient.median_decay", self.median_decay),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                return refuse(key, value, "between 0 and 1");
+            }
+        }
+        for (key, value) in [
+            ("method.value_gradient.zeta_s", self.zeta_s),
+            ("method.value_gradient.zeta_a", self.zeta_a),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return refuse(key, value, "finite and not negative");
+            }
+        }
+        Ok(())
     }
 }

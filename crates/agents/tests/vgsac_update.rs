@@ -91,24 +91,24 @@ fn three_updates_agree_with_the_released_implementation_to_1e_10() {
     };
     for expected in data["updates"].as_array().unwrap() {
         let number = |key: &str| expected[key].as_f64().unwrap();
-        sac.n_updates = expected["update_index"].as_u64().unwrap();
-        let label = format!("update {}", sac.n_updates);
+        sac.critics.n_steps = expected["update_index"].as_u64().unwrap();
+        let label = format!("update {}", sac.critics.n_steps);
         let report =
             sac.update(&batch, &numbers(&expected["eps_next"]), &numbers(&expected["eps_pi"]));
         for (what, found, key) in [
-            ("q1 loss", report.q_loss[0], "q1_loss"),
-            ("q2 loss", report.q_loss[1], "q2_loss"),
+            ("q1 loss", report.critics.q_loss[0], "q1_loss"),
+            ("q2 loss", report.critics.q_loss[1], "q2_loss"),
             ("policy loss", report.policy_loss, "policy_loss"),
-            ("state-gradient loss", report.state_gradient_loss, "state_grad_loss"),
-            ("action-gradient loss", report.action_gradient_loss, "action_grad_loss"),
-            ("critic loss", report.critic_loss, "critic_loss"),
-            ("kappa_s", report.kappa[0], "coeff_state"),
-            ("kappa_a", report.kappa[1], "coeff_action"),
+            ("state-gradient loss", report.critics.state_gradient_loss, "state_grad_loss"),
+            ("action-gradient loss", report.critics.action_gradient_loss, "action_grad_loss"),
+            ("critic loss", report.critics.critic_loss, "critic_loss"),
+            ("kappa_s", report.critics.kappa[0], "coeff_state"),
+            ("kappa_a", report.critics.kappa[1], "coeff_action"),
         ] {
             assert_close(&format!("{label}, {what}"), &[found], &[number(key)]);
         }
         let (state, action): (Vec<f64>, Vec<f64>) = {
-            let rows = sac.gradient_target().chunks_exact(5);
+            let rows = sac.critics.gradient_target().chunks_exact(5);
             (
                 rows.clone().flat_map(|row| row[..3].to_vec()).collect(),
                 rows.flat_map(|row| row[3..].to_vec()).collect(),
@@ -117,7 +117,7 @@ fn three_updates_agree_with_the_released_implementation_to_1e_10() {
         assert_close(&label, &state, &numbers(&expected["target_gradient_state"]));
         assert_close(&label, &action, &numbers(&expected["target_gradient_action"]));
         let median = |m: &critics::RunningMedian| m.values.clone().unwrap();
-        let balance = &sac.balance;
+        let balance = &sac.critics.balance;
         assert_close(
             &label,
             &median(&balance.state_median),
@@ -130,10 +130,10 @@ fn three_updates_agree_with_the_released_implementation_to_1e_10() {
         );
         let after = &expected["after"];
         for (found, net, names) in [
-            (&sac.critics[0], "critic", &Q1),
-            (&sac.critics[1], "critic", &Q2),
-            (&sac.targets[0], "critic_target", &Q1),
-            (&sac.targets[1], "critic_target", &Q2),
+            (&sac.critics.nets[0], "critic", &Q1),
+            (&sac.critics.nets[1], "critic", &Q2),
+            (&sac.critics.targets[0], "critic_target", &Q1),
+            (&sac.critics.targets[1], "critic_target", &Q2),
         ] {
             assert_close(&format!("{label}, {net}"), found.params(), &params(&after[net], names));
         }

@@ -1,4 +1,4 @@
-//! Cartpole swing-up of VG-SAC (fact sheet, section 2).
+//! Cartpole swing-up of VG-SAC (Gurumurthy, Kolter and Manchester, L4DC 2023).
 
 use std::f64::consts::{PI, TAU};
 

@@ -109,7 +109,7 @@ fn differences_of_the_nominal_model_give_the_analytic_transition_gradient() {
     }
 }
 
-/// Mean return of 150 episodes against the table of VG-SAC's fact sheet, section 15.
+/// Mean return of a policy of constant zero or random forces.
 fn mean_return(variant: Variant, random: bool) -> f64 {
     let task = task(Preset::Released, variant);
     let (mut starts, mut actions) = (Stream::new(1, "starts", 0), Stream::new(1, "actions", 0));

@@ -90,7 +90,10 @@ pub use checkpoint::*;
 pub use error::CriticError;
 pub use gaussian_policy::{PolicyWorkspace, SquashedGaussian};
 pub use gradient_loss::{RunningMedian, gradient_loss};
-pub use instructions::instruction_path;
+pub use instructions::{
+    InstructionPath, InstructionPathError, instruction_path, set_instruction_path,
+};
 pub use mlp::{Initialization, Mlp, MlpSpec};
 pub use mlp_workspace::MlpWorkspace;
+pub use product::Products;
 pub use real::Real;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::activation::add_bias;
 use crate::error::{check_finite, check_length};
 use crate::mlp_workspace::MlpWorkspace;
-use crate::{Activation, CriticError, Real, product};
+use crate::{Activation, CriticError, Products, Real};
 
 /// Sizes and activation of a perceptron; the output layer is linear.
 ///
@@ -161,8 +161,9 @@ impl<T: Real> Mlp<T> {
 
     /// A network with random weights, and biases as `initialization` says.
     ///
-    /// Numbers are drawn layer by layer, the weights in row-major order before the biases. `heads` lists the sizes of output heads that count as layers of their own
-    /// (such as mean and log-deviation of a policy), each with its own fan_out; an empty slice means
+    /// Numbers are drawn layer by layer, the weights in row-major order before the biases. `heads`
+    /// lists the sizes of output heads that count as layers of their own (such as mean and
+    /// log-deviation of a policy), each with its own fan_out; an empty slice means
     /// a single head.
     ///
     /// # Errors
@@ -256,7 +257,7 @@ impl<T: Real> Mlp<T> {
                 None => &mut ws.out[..batch * n_out],
             };
             // Z = W H
-            product::forward(&self.params[self.spec.weight(layer)], h, z, n_out, n_in);
+            Products::current().forward(&self.params[self.spec.weight(layer)], h, z, n_out, n_in);
             if layer < last {
                 self.spec.hidden.apply(
                     bias,
@@ -322,13 +323,13 @@ impl<T: Real> Mlp<T> {
             if let Some(above) = above.first_mut() {
                 // ż = W ḣ, then ḣ = φ′ ż
                 let z_dot = &mut ws.z_dots[layer][..batch * n_out];
-                product::forward(weight, h_dot, z_dot, n_out, n_in);
+                Products::current().forward(weight, h_dot, z_dot, n_out, n_in);
                 let (h, rest) = above.split_at_mut(batch * n_out);
                 let gate = ws.gates[layer].get(..h.len()).unwrap_or(&[]);
                 self.spec.hidden.push_forward(h, gate, z_dot, &mut rest[..batch * n_out]);
             } else {
                 let out = &mut ws.out_tangent[..batch * n_out];
-                product::forward(weight, h_dot, out, n_out, n_in);
+                Products::current().forward(weight, h_dot, out, n_out, n_in);
             }
         }
         ws.has_tangent = true;
@@ -391,7 +392,7 @@ impl<T: Real> Mlp<T> {
             if let Some(grads) = grads.as_deref_mut() {
                 // W̄ += z̄ hᵀ + ż̄ ḣᵀ in one product
                 let h = &ws.inputs[layer][..columns * n_in];
-                product::weight(z_bar, h, &mut grads[weight.clone()], n_out, n_in);
+                Products::current().weight(z_bar, h, &mut grads[weight.clone()], n_out, n_in);
                 let bias = &mut grads[self.spec.bias(layer)];
                 for row in z_bar[..batch * n_out].chunks_exact(n_out) {
                     for (sum, bar) in bias.iter_mut().zip(row) {
@@ -401,12 +402,12 @@ impl<T: Real> Mlp<T> {
             }
             if layer == 0 {
                 if let Some(gx) = gx {
-                    product::input(&self.params[weight], z_bar, gx, n_out, n_in);
+                    Products::current().input(&self.params[weight], z_bar, gx, n_out, n_in);
                 }
                 return;
             }
             let h_bar = &mut ws.bar_below[..columns * n_in];
-            product::input(&self.params[weight], z_bar, h_bar, n_out, n_in);
+            Products::current().input(&self.params[weight], z_bar, h_bar, n_out, n_in);
             let h = &ws.inputs[layer][..batch * n_in];
             let gate = ws.gates[layer - 1].get(..h.len()).unwrap_or(&[]);
             if tangent_seed.is_some() {

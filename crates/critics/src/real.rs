@@ -5,6 +5,7 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use crate::elementary;
+use crate::product::Kernels;
 
 mod sealed {
     /// Closes [`super::Real`] to other types: the matrix products exist for `f32` and `f64` only.
@@ -20,6 +21,7 @@ mod sealed {
 /// instruction set.
 pub trait Real:
     sealed::Sealed
+    + Kernels
     + Copy
     + Default
     + Debug

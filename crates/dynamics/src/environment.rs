@@ -123,7 +123,7 @@ impl<'a> Environment<'a> {
 /// derivative of the reward through them.
 ///
 /// The reward is differentiated at the *real* next state and chained through the *nominal*
-/// Jacobian, as VG-SAC does (value-gradient target, fact 9.3 of its sheet).
+/// Jacobian, as VG-SAC does for its gradient targets.
 pub struct TransitionGradient<'a> {
     task: &'a dyn Task,
     model: Box<dyn AnyDynamics + 'a>,

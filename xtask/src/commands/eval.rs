@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use agents::{MeanPolicy, evaluate, load_policy, record_rollout};
+use agents::{Actor, MeanPolicy, evaluate, load_policy, record_rollout};
 use anyhow::{Context as _, Result};
 use bench_tasks::{BenchTask, Variant};
 use critics::write_file_atomic;
@@ -112,7 +112,7 @@ impl PlayArgs {
 /// A finished run: its task and its policy.
 struct StoredRun {
     task: Box<dyn BenchTask>,
-    actor: critics::SquashedGaussian<f32>,
+    actor: Actor,
 }
 
 impl StoredRun {

@@ -104,7 +104,7 @@ impl ReproduceArgs {
             info,
             figures: plan::figure_specs(&planned, selection.profile, &cells_dir)?,
         };
-        let name = format!("{}-{}", selection.slug(), selection.profile.name());
+        let name = selection.folder_name();
         let paths = write_report(&self.out.join("reports").join(name), &plan)?;
         if stop.load(Ordering::Relaxed) {
             bail!(

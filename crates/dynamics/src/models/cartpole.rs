@@ -7,7 +7,7 @@ use crate::continuous::{GenericContinuous, Scalar};
 use crate::duals::real;
 use crate::{ContinuousDynamics, DynamicsError, Linearization, SecondOrderDynamics};
 
-/// Parameters of a [`Cartpole`] (VG-SAC, section 2 of its fact sheet).
+/// Parameters of a [`Cartpole`] (Gurumurthy et al., L4DC 2023).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CartpoleParameters {

@@ -1,13 +1,12 @@
-//! SAC and VG-SAC at work on a task: interaction, replay, save and load.
+//! Off-policy methods at work on a task: interaction, replay, save and load, written once for all.
 
 use std::path::Path;
 
 use critics::{
-    Adam, CheckpointError, Checkpoints, CriticError, Snapshot, SnapshotWriter, SquashedGaussian,
-    Tensors,
+    Adam, CheckpointError, Checkpoints, CriticError, Mlp, Snapshot, SnapshotWriter, Tensors,
 };
 use dynamics::{
-    ActionBounds, DynamicsError, End, Environment, Move, Stream, StreamState, Task,
+    ActionBounds, DynamicsError, End, Environment, JacobianSource, Move, Stream, StreamState, Task,
     TransitionGradient,
 };
 use nalgebra::{DMatrix, DVector};
@@ -16,22 +15,125 @@ use serde::{Deserialize, Serialize};
 use crate::policy::narrow;
 use crate::replay::{Batch, Derivatives, Record, RecordLayout, Replay, TransitionShape};
 use crate::replay_log::{ReplayLog, SegmentRef};
-use crate::sac::{LossBalance, Sac, Temperature, UpdateReport};
 use crate::{
-    Budget, Episode, LearnError, Learner, MeanPolicy, Policy, Progress, SacSettings, save_policy,
+    Actor, Budget, Episode, LearnError, Learner, LossBalance, MeanPolicy, Policy, Progress,
+    save_policy,
 };
 
-/// SAC or VG-SAC learning on one task with one seed.
-pub struct SacLearner<'a> {
+/// What an off-policy method is, beside interaction and replay.
+pub trait OffPolicy {
+    /// Name of the method on the command line.
+    fn method(&self) -> &'static str;
+    /// Names of the diagnostics of an update.
+    fn metric_names(&self) -> &'static [&'static str];
+    /// Writes an exploring action (in the networks' range) for an observation.
+    fn explore(&mut self, o: &[f32], noise: &mut Stream, action: &mut [f32]);
+    /// One update; writes the diagnostics.
+    ///
+    /// # Errors
+    /// A loss that is not finite, and its name.
+    fn update(
+        &mut self,
+        batch: &Batch<f32>,
+        noise: &mut Stream,
+        metrics: &mut [f64],
+    ) -> Result<(), (&'static str, f64)>;
+    /// The deterministic policy with actions in the given range.
+    ///
+    /// # Errors
+    /// A range of another size.
+    fn actor(&self, bounds: &ActionBounds) -> Result<Actor, CriticError>;
+    /// All networks by name.
+    fn networks(&self) -> Vec<(&'static str, &Mlp<f32>)>;
+    /// The same, to be changed.
+    fn networks_mut(&mut self) -> Vec<&mut Mlp<f32>>;
+    /// All optimisers by name.
+    fn optimizers(&self) -> Vec<(&'static str, &Adam<f32>)>;
+    /// The same, to be changed.
+    fn optimizers_mut(&mut self) -> Vec<&mut Adam<f32>>;
+    /// Whatever else an update changes.
+    fn scalars(&self) -> Scalars;
+    /// Takes up what [`OffPolicy::scalars`] returned.
+    ///
+    /// # Errors
+    /// Optimiser moments of another size.
+    fn set_scalars(&mut self, scalars: Scalars) -> Result<(), CriticError>;
+}
+
+/// The small state of an off-policy method in a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scalars {
+    /// Updates done.
+    pub updates: u64,
+    /// State of the gradient losses.
+    pub balance: LossBalance,
+    /// log α, and of its Adam both moments and the steps.
+    pub temperature: Option<(f64, f64, f64, u64)>,
+}
+
+/// How an off-policy method meets its task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interaction {
+    /// Transitions per update.
+    pub batch_size: usize,
+    /// Transitions the replay memory holds.
+    pub replay_capacity: usize,
+    /// Steps with uniformly random actions at the start.
+    pub random_steps: u64,
+    /// Updates begin once the memory holds more transitions than this.
+    pub update_after: usize,
+    /// Networks see actions scaled to [−1, 1].
+    pub normalize_actions: bool,
+    /// Where the derivatives stored with a transition come from, if any are.
+    pub jacobians: Option<JacobianSource>,
+}
+
+impl Interaction {
+    /// Range of the actions that the networks see.
+    #[must_use]
+    pub fn network_bounds(&self, physical: &ActionBounds) -> ActionBounds {
+        match self.normalize_actions {
+            true => ActionBounds::symmetric(physical.low.len(), 1.0),
+            false => physical.clone(),
+        }
+    }
+
+    fn check(&self) -> Result<(), LearnError> {
+        let refuse = |key, value: usize, needed| {
+            Err(LearnError::Setting { key, value: value.to_string(), needed })
+        };
+        if self.batch_size == 0 {
+            return refuse("method.batch_size", 0, "at least 1");
+        }
+        if self.replay_capacity <= self.update_after {
+            let needed = "larger than method.update_after";
+            return refuse("method.replay_capacity", self.replay_capacity, needed);
+        }
+        Ok(())
+    }
+}
+
+/// Sizes of a task's transitions.
+#[must_use]
+pub fn transition_shape(task: &dyn Task) -> TransitionShape {
+    let plant = task.plant();
+    TransitionShape {
+        n_observations: task.observation().n_observations(plant.any_nx()),
+        nu: plant.any_nu(),
+        ndx: plant.any_ndx(),
+    }
+}
+
+/// An off-policy method learning on one task with one seed.
+pub struct OffPolicyLearner<'a, A> {
     task: &'a dyn Task,
     seed: u64,
-    random_steps: u64,
-    batch_size: usize,
-    update_after: usize,
+    interaction: Interaction,
     /// Physical action = middle + half·(action of the networks), entry by entry.
     half: Vec<f64>,
     middle: Vec<f64>,
-    sac: Sac<f32>,
+    agent: A,
     replay: Replay,
     log: Option<ReplayLog>,
     env: Environment<'a>,
@@ -41,6 +143,7 @@ pub struct SacLearner<'a> {
     in_episode: bool,
     episode_return: f64,
     progress: Progress,
+    metric_names: Vec<&'static str>,
     metrics: Metrics,
     buffers: Buffers,
 }
@@ -56,16 +159,12 @@ struct Streams {
 
 struct Buffers {
     batch: Batch<f32>,
-    eps_next: Vec<f32>,
-    eps_actor: Vec<f32>,
+    update_metrics: Vec<f64>,
     observation: Vec<f64>,
     o: Vec<f32>,
     o_next: Vec<f32>,
-    eps: Vec<f32>,
     action: Vec<f32>,
-    log_prob: [f32; 1],
     u: DVector<f64>,
-    actor: critics::PolicyWorkspace<f32>,
     /// ∂o/∂x and ∂o'/∂x'.
     ox: DMatrix<f64>,
     ox_next: DMatrix<f64>,
@@ -74,25 +173,15 @@ struct Buffers {
     jacobian: DMatrix<f64>,
 }
 
-const METRICS: [&str; 10] = [
-    "q_loss",
-    "policy_loss",
-    "entropy",
-    "state_gradient_loss",
-    "action_gradient_loss",
-    "kappa_s",
-    "kappa_a",
-    "alpha",
-    "train_return",
-    "train_length",
-];
+/// Diagnostics that every off-policy method has beside its own.
+const EPISODE_METRICS: [&str; 2] = ["train_return", "train_length"];
 
 /// Sums since the metrics were last taken.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metrics {
     updates: u64,
-    update_sums: [f64; 8],
+    update_sums: Vec<f64>,
     episodes: u64,
     episode_sums: [f64; 2],
 }
@@ -114,10 +203,8 @@ struct SavedState {
     /// start, random action, exploration, batch, update.
     streams: [StreamState; 5],
     plant_noise: Option<StreamState>,
-    balance: LossBalance,
-    adam_steps: [u64; 3],
-    /// log α, and of its Adam both moments and the steps.
-    temperature: (f64, f64, f64, u64),
+    adam_steps: Vec<u64>,
+    scalars: Scalars,
     metrics: Metrics,
     transitions: u64,
     segments: Vec<SegmentRef>,
@@ -127,54 +214,47 @@ const STATE_FILE: &str = "state.json";
 const TENSOR_FILE: &str = "tensors.safetensors";
 const REPLAY_DIR: &str = "replay";
 
-impl<'a> SacLearner<'a> {
+impl<'a, A: OffPolicy> OffPolicyLearner<'a, A> {
     /// A learner at the start of a run.
     ///
     /// # Errors
-    /// Settings out of range, networks that cannot be built, a nominal model that cannot be
-    /// differentiated as asked.
-    pub fn new(task: &'a dyn Task, settings: &SacSettings, seed: u64) -> Result<Self, LearnError> {
-        check(settings)?;
+    /// Settings out of range, a nominal model that cannot be differentiated as asked.
+    pub fn with_agent(
+        task: &'a dyn Task,
+        agent: A,
+        interaction: Interaction,
+        seed: u64,
+    ) -> Result<Self, LearnError> {
+        interaction.check()?;
         let plant = task.plant();
-        let (nx, nu, ndx) = (plant.any_nx(), plant.any_nu(), plant.any_ndx());
-        let no = task.observation().n_observations(nx);
-        let shape = TransitionShape { n_observations: no, nu, ndx };
-        let derivatives = settings.value_gradient.is_some();
+        let shape = transition_shape(task);
+        let TransitionShape { n_observations: no, nu, ndx } = shape;
         let layout = RecordLayout {
             shape,
-            derivatives,
+            derivatives: interaction.jacobians.is_some(),
             observation_jacobian: task.observation().jacobian().is_some(),
         };
         let physical = task.action_bounds();
-        let bounds = match settings.normalize_actions {
-            true => ActionBounds::symmetric(nu, 1.0),
-            false => physical.clone(),
-        };
-        let (half, middle) = if settings.normalize_actions {
+        let (half, middle) = if interaction.normalize_actions {
             let pairs = physical.low.iter().zip(&physical.high);
             pairs.map(|(low, high)| (0.5 * (high - low), 0.5 * (high + low))).unzip()
         } else {
             (vec![1.0; nu], vec![0.0; nu])
         };
-        let sac = Sac::new(settings, shape, task.discount(), &bounds, seed)?;
-        let gradient = match &settings.value_gradient {
-            Some(vg) => Some(TransitionGradient::new(task, vg.jacobians)?),
+        let gradient = match interaction.jacobians {
+            Some(source) => Some(TransitionGradient::new(task, source)?),
             None => None,
         };
         let noise = (plant.any_n_noise() > 0).then(|| Stream::new(seed, "plant noise", 0));
-        let n = settings.batch_size;
+        let n_metrics = agent.metric_names().len();
         let buffers = Buffers {
             batch: Batch::default(),
-            eps_next: vec![0.0; n * nu],
-            eps_actor: vec![0.0; n * nu],
+            update_metrics: vec![0.0; n_metrics],
             observation: vec![0.0; no],
             o: vec![0.0; no],
             o_next: vec![0.0; no],
-            eps: vec![0.0; nu],
             action: vec![0.0; nu],
-            log_prob: [0.0],
             u: DVector::zeros(nu),
-            actor: sac.actor.workspace(1),
             ox: DMatrix::zeros(no, ndx),
             ox_next: DMatrix::zeros(no, ndx),
             state_jacobian: DMatrix::zeros(ndx, ndx + nu),
@@ -183,12 +263,9 @@ impl<'a> SacLearner<'a> {
         Ok(Self {
             task,
             seed,
-            random_steps: settings.random_steps,
-            batch_size: n,
-            update_after: settings.update_after,
             half,
             middle,
-            replay: Replay::new(layout, settings.replay_capacity),
+            replay: Replay::new(layout, interaction.replay_capacity),
             log: None,
             env: Environment::new(task, noise),
             gradient,
@@ -202,9 +279,11 @@ impl<'a> SacLearner<'a> {
             in_episode: false,
             episode_return: 0.0,
             progress: Progress::default(),
-            metrics: Metrics::default(),
+            metric_names: agent.metric_names().iter().chain(&EPISODE_METRICS).copied().collect(),
+            metrics: Metrics::empty(n_metrics),
             buffers,
-            sac,
+            interaction,
+            agent,
         })
     }
 
@@ -216,7 +295,7 @@ impl<'a> SacLearner<'a> {
             self.episode_return = 0.0;
         }
         self.choose_action();
-        if self.replay.len() > self.update_after {
+        if self.replay.len() > self.interaction.update_after {
             self.update()?;
         }
         let t = self.env.t();
@@ -241,14 +320,14 @@ impl<'a> SacLearner<'a> {
         let b = &mut self.buffers;
         self.task.observation().observe(self.env.x(), &mut b.observation);
         narrow(&b.observation, &mut b.o);
-        if self.progress.env_steps < self.random_steps {
-            for (a, (low, high)) in b.action.iter_mut().zip(self.sac.actor.bounds()) {
+        if self.progress.env_steps < self.interaction.random_steps {
+            let bounds = self.interaction.network_bounds(self.task.action_bounds());
+            for (a, (&low, &high)) in b.action.iter_mut().zip(bounds.low.iter().zip(&bounds.high)) {
                 let action = self.streams.random_action.uniform(low, high);
                 narrow(&[action], std::slice::from_mut(a));
             }
         } else {
-            fill_normal(&mut b.eps, &mut self.streams.exploration);
-            self.sac.actor.sample(&b.o, &b.eps, &mut b.actor, &mut b.action, &mut b.log_prob);
+            self.agent.explore(&b.o, &mut self.streams.exploration, &mut b.action);
         }
         for (j, u) in b.u.iter_mut().enumerate() {
             *u = self.middle[j] + self.half[j] * f64::from(b.action[j]);
@@ -257,24 +336,21 @@ impl<'a> SacLearner<'a> {
 
     fn update(&mut self) -> Result<(), LearnError> {
         let b = &mut self.buffers;
-        self.replay.sample(self.batch_size, &mut self.streams.batch, &mut b.batch);
-        fill_normal(&mut b.eps_next, &mut self.streams.update);
-        fill_normal(&mut b.eps_actor, &mut self.streams.update);
-        let report = self.sac.update(&b.batch, &b.eps_next, &b.eps_actor);
+        let n = self.interaction.batch_size;
+        self.replay.sample(n, &mut self.streams.batch, &mut b.batch);
+        let noise = &mut self.streams.update;
+        let outcome = self.agent.update(&b.batch, noise, &mut b.update_metrics);
         self.progress.updates += 1;
-        self.check_finite(&report)?;
+        outcome.map_err(|(what, value)| LearnError::NotFinite {
+            method: self.agent.method().to_owned(),
+            seed: self.seed,
+            what,
+            value,
+            env_step: self.progress.env_steps,
+            update: self.progress.updates,
+        })?;
         self.metrics.updates += 1;
-        let values = [
-            0.5 * (report.q_loss[0] + report.q_loss[1]),
-            report.policy_loss,
-            report.entropy,
-            report.state_gradient_loss,
-            report.action_gradient_loss,
-            report.kappa[0],
-            report.kappa[1],
-            report.alpha,
-        ];
-        for (sum, value) in self.metrics.update_sums.iter_mut().zip(values) {
+        for (sum, value) in self.metrics.update_sums.iter_mut().zip(&b.update_metrics) {
             *sum += value;
         }
         Ok(())
@@ -324,51 +400,23 @@ impl<'a> SacLearner<'a> {
         Ok(())
     }
 
-    fn check_finite(&self, report: &UpdateReport) -> Result<(), LearnError> {
-        for (what, value) in [
-            ("the first critic's loss", report.q_loss[0]),
-            ("the second critic's loss", report.q_loss[1]),
-            ("the critics' whole loss", report.critic_loss),
-            ("the actor's loss", report.policy_loss),
-        ] {
-            if !value.is_finite() {
-                return Err(LearnError::NotFinite {
-                    method: self.method().to_owned(),
-                    seed: self.seed,
-                    what,
-                    value,
-                    env_step: self.progress.env_steps,
-                    update: self.progress.updates,
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn task_error(&self, source: DynamicsError) -> LearnError {
         LearnError::Task { seed: self.seed, env_step: self.progress.env_steps, source }
     }
 
-    /// The actor with actions in physical units.
-    fn physical_actor(&self) -> Result<SquashedGaussian<f32>, CriticError> {
-        let bounds = self.task.action_bounds();
-        SquashedGaussian::new(self.sac.actor.net().clone(), &bounds.low, &bounds.high)
-    }
-
-    /// The networks by name.
-    fn named_networks(&self) -> [(&'static str, &[f32]); 5] {
-        let Sac { actor, critics, targets, .. } = &self.sac;
-        [
-            ("actor", actor.net().params()),
-            ("critic1", critics[0].params()),
-            ("critic2", critics[1].params()),
-            ("target1", targets[0].params()),
-            ("target2", targets[1].params()),
-        ]
+    fn actor(&self) -> Result<Actor, CriticError> {
+        self.agent.actor(self.task.action_bounds())
     }
 }
 
-fn fill_normal(values: &mut [f32], stream: &mut Stream) {
+impl Metrics {
+    fn empty(n_update_metrics: usize) -> Self {
+        Self { update_sums: vec![0.0; n_update_metrics], ..Self::default() }
+    }
+}
+
+/// Fills a slice with standard normal numbers.
+pub(crate) fn fill_normal(values: &mut [f32], stream: &mut Stream) {
     for value in values {
         #[expect(clippy::cast_possible_truncation, reason = "networks are in single precision")]
         let normal = stream.normal() as f32;
@@ -376,57 +424,9 @@ fn fill_normal(values: &mut [f32], stream: &mut Stream) {
     }
 }
 
-fn check(settings: &SacSettings) -> Result<(), LearnError> {
-    let refuse = |key, value: String, needed| Err(LearnError::Setting { key, value, needed });
-    let positive = |v: f64| v.is_finite() && v > 0.0;
-    let share = |v: f64| (0.0..=1.0).contains(&v);
-    if !positive(settings.learning_rate) {
-        return refuse("method.learning_rate", settings.learning_rate.to_string(), "positive");
-    }
-    if !share(settings.tau) {
-        return refuse("method.tau", settings.tau.to_string(), "between 0 and 1");
-    }
-    if !(settings.alpha.is_finite() && settings.alpha >= 0.0) {
-        return refuse("method.alpha", settings.alpha.to_string(), "finite and not negative");
-    }
-    if settings.batch_size == 0 {
-        return refuse("method.batch_size", "0".to_owned(), "at least 1");
-    }
-    if settings.replay_capacity <= settings.batch_size {
-        let value = settings.replay_capacity.to_string();
-        return refuse("method.replay_capacity", value, "larger than method.batch_size");
-    }
-    if settings.learn_alpha && settings.alpha == 0.0 {
-        let value = settings.alpha.to_string();
-        return refuse("method.alpha", value, "positive where it is learned");
-    }
-    if settings.critic_hidden.is_empty() {
-        return refuse("method.critic_hidden", "[]".to_owned(), "at least one layer");
-    }
-    if let Some(vg) = &settings.value_gradient {
-        for (key, value) in [
-            ("method.value_gradient.kappa_smoothing", vg.kappa_smoothing),
-            ("method.value_gradient.median_decay", vg.median_decay),
-        ] {
-            if !share(value) {
-                return refuse(key, value.to_string(), "between 0 and 1");
-            }
-        }
-        for (key, value) in [
-            ("method.value_gradient.zeta_s", vg.zeta_s),
-            ("method.value_gradient.zeta_a", vg.zeta_a),
-        ] {
-            if !(value.is_finite() && value >= 0.0) {
-                return refuse(key, value.to_string(), "finite and not negative");
-            }
-        }
-    }
-    Ok(())
-}
-
-impl Learner for SacLearner<'_> {
+impl<A: OffPolicy> Learner for OffPolicyLearner<'_, A> {
     fn method(&self) -> &'static str {
-        if self.gradient.is_some() { "vg-sac" } else { "sac" }
+        self.agent.method()
     }
 
     fn advance(&mut self, budget: Budget) -> Result<Progress, LearnError> {
@@ -441,48 +441,45 @@ impl Learner for SacLearner<'_> {
     }
 
     fn policy(&self) -> Result<Box<dyn Policy + '_>, LearnError> {
-        Ok(Box::new(MeanPolicy::new(self.task, self.physical_actor()?)?))
+        Ok(Box::new(MeanPolicy::new(self.task, self.actor()?)?))
     }
 
-    fn metric_names(&self) -> &'static [&'static str] {
-        &METRICS
+    fn metric_names(&self) -> &[&'static str] {
+        &self.metric_names
     }
 
     fn take_metrics(&mut self) -> Vec<f64> {
-        let m = std::mem::take(&mut self.metrics);
+        let fresh = Metrics::empty(self.metrics.update_sums.len());
+        let m = std::mem::replace(&mut self.metrics, fresh);
         let updates = m.update_sums.iter().map(|sum| sum / m.updates as f64);
         let episodes = m.episode_sums.iter().map(|sum| sum / m.episodes as f64);
         updates.chain(episodes).collect()
     }
 
     fn save_policy(&self, path: &Path) -> Result<(), LearnError> {
-        save_policy(path, &self.physical_actor()?, self.task.action_bounds())
+        save_policy(path, &self.actor()?)
     }
 
     fn networks(&self) -> Result<Tensors, CheckpointError> {
         let mut tensors = Tensors::new();
-        for (name, params) in self.named_networks() {
-            tensors.insert_f32(name, &[params.len()], params)?;
+        for (name, net) in self.agent.networks() {
+            tensors.insert_f32(name, &[net.params().len()], net.params())?;
         }
         Ok(tensors)
     }
 
     fn start_from(&mut self, networks: &Tensors) -> Result<(), LearnError> {
         self.set_networks(networks)?;
-        self.random_steps = 0;
+        self.interaction.random_steps = 0;
         Ok(())
     }
 
     fn set_networks(&mut self, networks: &Tensors) -> Result<(), LearnError> {
         let mut loaded = Vec::new();
-        for (name, params) in self.named_networks() {
-            loaded.push(networks.f32_of_shape(name, &[params.len()])?);
+        for (name, net) in self.agent.networks() {
+            loaded.push(networks.f32_of_shape(name, &[net.params().len()])?);
         }
-        let Sac { actor, critics: [critic1, critic2], targets: [target1, target2], .. } =
-            &mut self.sac;
-        for (net, params) in
-            [actor.net_mut(), critic1, critic2, target1, target2].into_iter().zip(loaded)
-        {
+        for (net, params) in self.agent.networks_mut().into_iter().zip(loaded) {
             net.params_mut().copy_from_slice(&params);
         }
         Ok(())
@@ -496,7 +493,7 @@ impl Learner for SacLearner<'_> {
         }
         let segments = log.live();
         let mut tensors = self.networks()?;
-        for (adam, name) in self.sac.optimizers.iter().zip(ADAM_NAMES) {
+        for (name, adam) in self.agent.optimizers() {
             tensors.insert_f32(&format!("{name}.m"), &[adam.m().len()], adam.m())?;
             tensors.insert_f32(&format!("{name}.v"), &[adam.v().len()], adam.v())?;
         }
@@ -510,7 +507,7 @@ impl Learner for SacLearner<'_> {
                 env_steps: self.progress.env_steps,
                 updates: self.progress.updates,
                 episodes: self.progress.episodes,
-                random_steps: self.random_steps,
+                random_steps: self.interaction.random_steps,
                 in_episode: self.in_episode,
                 t: self.env.t(),
                 x: self.env.x().as_slice().to_vec(),
@@ -518,12 +515,8 @@ impl Learner for SacLearner<'_> {
                 streams: [&s.start, &s.random_action, &s.exploration, &s.batch, &s.update]
                     .map(Stream::state),
                 plant_noise: self.env.noise_stream().map(Stream::state),
-                balance: self.sac.balance.clone(),
-                adam_steps: [0, 1, 2].map(|i| self.sac.optimizers[i].t()),
-                temperature: {
-                    let Temperature { log_alpha, optimizer } = &self.sac.temperature;
-                    (log_alpha[0], optimizer.m()[0], optimizer.v()[0], optimizer.t())
-                },
+                adam_steps: self.agent.optimizers().iter().map(|(_, adam)| adam.t()).collect(),
+                scalars: self.agent.scalars(),
                 metrics: self.metrics.clone(),
                 transitions: self.replay.pushed(),
                 segments,
@@ -543,18 +536,18 @@ impl Learner for SacLearner<'_> {
         }
         let tensors = checkpoint.tensors(TENSOR_FILE)?;
         self.set_networks(&tensors)?;
-        for ((adam, name), &steps) in
-            self.sac.optimizers.iter_mut().zip(ADAM_NAMES).zip(&saved.adam_steps)
-        {
+        let mut moments = Vec::new();
+        for (name, adam) in self.agent.optimizers() {
             let shape = [adam.m().len()];
             let moment = |part| tensors.f32_of_shape(&format!("{name}.{part}"), &shape);
-            Adam::restore(adam, moment("m")?, moment("v")?, steps)?;
+            moments.push((moment("m")?, moment("v")?));
         }
-        self.sac.balance = saved.balance;
-        let (log_alpha, m, v, t) = saved.temperature;
-        self.sac.temperature.log_alpha = [log_alpha];
-        self.sac.temperature.optimizer.restore(vec![m], vec![v], t)?;
-        self.sac.n_updates = saved.updates;
+        for ((adam, (m, v)), &steps) in
+            self.agent.optimizers_mut().into_iter().zip(moments).zip(&saved.adam_steps)
+        {
+            adam.restore(m, v, steps)?;
+        }
+        self.agent.set_scalars(saved.scalars)?;
         let capacity = self.replay.capacity();
         let mut replay = Replay::new(*self.replay.layout(), capacity);
         replay_log(&mut self.log, dir, &replay)?
@@ -573,7 +566,7 @@ impl Learner for SacLearner<'_> {
         self.env.restore(&DVector::from_vec(saved.x), saved.t)?;
         self.in_episode = saved.in_episode;
         self.episode_return = saved.episode_return;
-        self.random_steps = saved.random_steps;
+        self.interaction.random_steps = saved.random_steps;
         self.metrics = saved.metrics;
         self.progress = Progress {
             env_steps: saved.env_steps,
@@ -587,13 +580,17 @@ impl Learner for SacLearner<'_> {
     fn prune(&mut self, dir: &Path, kept: &Checkpoints) -> Result<(), CheckpointError> {
         let mut listed = Vec::new();
         for step in kept.steps()? {
-            listed.extend(kept.open(step)?.json::<SavedState>(STATE_FILE)?.segments);
+            let saved = kept.open(step).and_then(|s| s.json::<SavedState>(STATE_FILE));
+            match saved {
+                Ok(saved) => listed.extend(saved.segments),
+                Err(error @ CheckpointError::Io { .. }) => return Err(error),
+                // From a damaged checkpoint nobody can go on.
+                Err(_) => {}
+            }
         }
         replay_log(&mut self.log, dir, &self.replay)?.retain(&listed)
     }
 }
-
-const ADAM_NAMES: [&str; 3] = ["adam.actor", "adam.critic1", "adam.critic2"];
 
 /// The replay segments below `dir`, opened at first use.
 fn replay_log<'l>(
