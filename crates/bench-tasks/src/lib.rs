@@ -16,9 +16,11 @@
 //! No learning, no files, no printing here: a task is data for agents and solvers.
 
 mod cartpole;
+mod pendulum;
 mod registry;
 
 pub use cartpole::{Cartpole, CartpoleSettings};
+pub use pendulum::{Pendulum, PendulumSettings};
 pub use registry::{
     BenchTask, BoxedTask, CheckedModel, Entry, Preset, TaskError, Variant, find, registry,
 };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::cartpole::{Cartpole, CartpoleSettings};
+use crate::pendulum::{Pendulum, PendulumSettings};
 
 /// Which model plays the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +105,9 @@ pub enum TaskError {
     Model(#[from] DynamicsError),
 }
 
-const REGISTRY: [Entry; 1] = [Entry {
+const REGISTRY: [Entry; 2] = [CARTPOLE, PENDULUM];
+
+const CARTPOLE: Entry = Entry {
     name: "cartpole",
     summary: "swing a pole up on a cart with friction and keep it there (4 states, 1 action)",
     paper: "vg-sac",
@@ -112,7 +115,17 @@ const REGISTRY: [Entry; 1] = [Entry {
     build: |variant, settings| {
         Ok(Box::new(Cartpole::new(variant, &typed::<CartpoleSettings>("cartpole", settings)?)?))
     },
-}];
+};
+
+const PENDULUM: Entry = Entry {
+    name: "pendulum",
+    summary: "Gymnasium's Pendulum-v1: swing up with little torque (2 states, 1 action)",
+    paper: "-",
+    settings: |_| table("pendulum", &PendulumSettings::default()),
+    build: |variant, settings| {
+        Ok(Box::new(Pendulum::new(variant, &typed::<PendulumSettings>("pendulum", settings)?)?))
+    },
+};
 
 /// All tasks.
 #[must_use]

@@ -100,6 +100,7 @@ pub struct QuadraticCost {
     state_weights: Vec<f64>,
     control_weights: Vec<f64>,
     is_angle: Vec<bool>,
+    control_limit: f64,
 }
 
 impl QuadraticCost {
@@ -121,7 +122,7 @@ impl QuadraticCost {
             });
         }
         let is_angle = vec![false; goal.len()];
-        Ok(Self { goal, state_weights, control_weights, is_angle })
+        Ok(Self { goal, state_weights, control_weights, is_angle, control_limit: f64::INFINITY })
     }
 
     /// The same cost with the given entries of the state treated as angles [rad]; an index beyond
@@ -134,6 +135,21 @@ impl QuadraticCost {
             }
         }
         self
+    }
+
+    /// The same cost with every control clipped to ±`limit` before it counts (slope 0 strictly
+    /// outside), as a plant that clips it asks for.
+    #[must_use]
+    pub fn with_control_limit(mut self, limit: f64) -> Self {
+        self.control_limit = limit;
+        self
+    }
+
+    fn clip(&self, u: f64) -> (f64, f64) {
+        match u.abs() > self.control_limit {
+            true => (self.control_limit.copysign(u), 0.0),
+            false => (u, 1.0),
+        }
     }
 
     fn error(&self, i: usize, x: f64) -> f64 {
@@ -150,6 +166,10 @@ impl QuadraticCost {
             sum += e * e * self.state_weights[i];
         }
         for (&u, &weight) in u.iter().zip(&self.control_weights) {
+            let u = match self.clip(real(u)) {
+                (limit, 0.0) => S::from(limit),
+                _ => u,
+            };
             sum += u * u * weight;
         }
         sum
@@ -186,8 +206,9 @@ impl Cost for QuadraticCost {
             out.lxx[(i, i)] = 2.0 * w;
         }
         for (j, &r) in self.control_weights.iter().enumerate() {
-            out.lu[j] = 2.0 * r * u[j];
-            out.luu[(j, j)] = 2.0 * r;
+            let (clipped, slope) = self.clip(u[j]);
+            out.lu[j] = 2.0 * r * slope * clipped;
+            out.luu[(j, j)] = 2.0 * r * slope;
         }
     }
     fn hessian_kind(&self) -> HessianKind {

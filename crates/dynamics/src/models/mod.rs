@@ -1,5 +1,7 @@
 //! Models with hand-derived derivatives.
 
 mod cartpole;
+mod pendulum;
 
 pub use cartpole::{Cartpole, CartpoleParameters, DeadbandKind};
+pub use pendulum::{Pendulum, PendulumParameters};
