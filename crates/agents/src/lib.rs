@@ -42,6 +42,7 @@ pub mod replay_log;
 mod rows;
 mod sac;
 mod sac_settings;
+mod td3;
 pub mod tensorboard;
 mod train;
 
@@ -57,6 +58,7 @@ pub use off_policy::{Interaction, OffPolicy, OffPolicyLearner, Scalars, transiti
 pub use policy::{Actor, MeanPolicy, Policy, Squash, load_policy, save_policy};
 pub use sac::{Sac, SacLearner, Temperature, UpdateReport};
 pub use sac_settings::{GradientTarget, SacSettings, ValueGradientSettings};
+pub use td3::{Td3, Td3Learner, Td3Report, Td3Settings};
 pub use train::{
     NETWORKS_FILE, Observer, Outcome, RESULT_FILE, RunResult, Silent, Training,
     discard_checkpoints, load_networks, train,

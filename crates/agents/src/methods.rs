@@ -4,7 +4,7 @@ use dynamics::Task;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{LearnError, Learner, SacLearner, SacSettings};
+use crate::{LearnError, Learner, SacLearner, SacSettings, Td3Learner, Td3Settings};
 
 /// A learner at the start of a run, or why there is none.
 pub type BoxedLearner<'a> = Result<Box<dyn Learner + 'a>, LearnError>;
@@ -39,7 +39,7 @@ impl Method {
     }
 }
 
-const METHODS: [Method; 2] = [
+const METHODS: [Method; 5] = [
     Method {
         name: "sac",
         label: "SAC",
@@ -54,10 +54,35 @@ const METHODS: [Method; 2] = [
         settings: || to_table("vg-sac", &SacSettings::vg_sac()),
         build: build_sac,
     },
+    Method {
+        name: "ddpg",
+        label: "DDPG",
+        summary: "deterministic policy gradient with replay, Stable-Baselines3's defaults",
+        settings: || to_table("ddpg", &Td3Settings::ddpg()),
+        build: build_td3,
+    },
+    Method {
+        name: "vg-ddpg",
+        label: "VG-DDPG",
+        summary: "DDPG whose critic also learns the value gradient of the nominal model",
+        settings: || to_table("vg-ddpg", &Td3Settings::vg_ddpg()),
+        build: build_td3,
+    },
+    Method {
+        name: "td3",
+        label: "TD3",
+        summary: "twin delayed deterministic policy gradient, Stable-Baselines3's defaults",
+        settings: || to_table("td3", &Td3Settings::td3()),
+        build: build_td3,
+    },
 ];
 
 fn build_sac<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
     Ok(Box::new(SacLearner::new(task, &from_table("method", settings)?, seed)?))
+}
+
+fn build_td3<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
+    Ok(Box::new(Td3Learner::new(task, &from_table("method", settings)?, seed)?))
 }
 
 /// All methods.

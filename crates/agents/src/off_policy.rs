@@ -70,6 +70,8 @@ pub struct Scalars {
     pub balance: LossBalance,
     /// log α, and of its Adam both moments and the steps.
     pub temperature: Option<(f64, f64, f64, u64)>,
+    /// The actor's last loss, a diagnostic between its delayed updates.
+    pub policy_loss: f64,
 }
 
 /// How an off-policy method meets its task.
@@ -103,8 +105,9 @@ impl Interaction {
         let refuse = |key, value: usize, needed| {
             Err(LearnError::Setting { key, value: value.to_string(), needed })
         };
-        if self.batch_size == 0 {
-            return refuse("method.batch_size", 0, "at least 1");
+        // A slip of the finger must not take the machine's whole memory.
+        if !(1..=1_000_000).contains(&self.batch_size) {
+            return refuse("method.batch_size", self.batch_size, "between 1 and 1000000");
         }
         if self.replay_capacity <= self.update_after {
             let needed = "larger than method.update_after";

@@ -84,7 +84,8 @@ impl ReplayLog {
     /// # Errors
     ///
     /// [`CheckpointError::Shape`] unless the length is a multiple of the width,
-    /// [`CheckpointError::Format`] if `first` is the number of a record that is stored already,
+    /// [`CheckpointError::Format`] if `first` does not follow the last record (numbers may only be
+    /// left out before records that fill the memory),
     /// [`CheckpointError::Io`].
     pub fn append(&mut self, first: u64, records: &[f32]) -> Result<(), CheckpointError> {
         if records.is_empty() {
@@ -98,14 +99,17 @@ impl ReplayLog {
                 needed: vec![records.len() / self.width.max(1), self.width],
             });
         }
-        if first > self.end() {
+        let count = (records.len() / self.width) as u64;
+        if first > self.end() && count >= self.capacity {
             // The ring has overwritten what lies between: nothing on disk is live any more.
             self.segments.clear();
-        } else if first < self.end() {
-            let reason = format!("record {first} does not follow record {}", self.end() - 1);
+        } else if first != self.end() {
+            let reason = match self.end() {
+                0 => format!("record {first} cannot be the first one"),
+                end => format!("record {first} does not follow record {}", end - 1),
+            };
             return Err(CheckpointError::Format { path: self.dir.clone(), reason });
         }
-        let count = (records.len() / self.width) as u64;
         let payload: Vec<u8> = records.iter().flat_map(|value| value.to_le_bytes()).collect();
         let blake3 = content_hash(&payload);
         let segment = SegmentRef { file: file_name(first, count), first, count, blake3 };
@@ -406,6 +410,10 @@ mod tests {
         assert_eq!(load(&again, &again.live()).unwrap().len(), 6);
         let gap = again.append(14, &records(14..15)).unwrap_err().to_string();
         assert!(gap.ends_with("record 14 does not follow record 12"), "{gap}");
+        // Records that fill the memory leave nothing live of those before them.
+        again.append(20, &records(20..26)).unwrap();
+        assert_eq!(again.live().len(), 1);
+        assert_eq!(load(&again, &again.live()).unwrap()[0].0, 20);
     }
 
     #[test]

@@ -376,6 +376,7 @@ impl OffPolicy for Sac<f32> {
             balance: self.critics.balance.clone(),
             temperature: moves
                 .then(|| (log_alpha[0], optimizer.m()[0], optimizer.v()[0], optimizer.t())),
+            policy_loss: 0.0,
         }
     }
 

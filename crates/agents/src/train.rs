@@ -166,19 +166,26 @@ pub fn train(
     Ok(Outcome::Complete)
 }
 
-/// Removes checkpoints and replay segments of a run that is whole.
+/// Removes what only a resumption needs from a run that is whole: checkpoints, replay segments, and
+/// the temporary files that a kill left.
 ///
 /// # Errors
 /// What the file system reports.
 pub fn discard_checkpoints(dir: &Path) -> Result<(), LearnError> {
+    let io = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| LearnError::Io { action, path, source }
+    };
     for folder in [CHECKPOINT_DIR, "replay"] {
         let path = dir.join(folder);
         if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(|source| LearnError::Io {
-                action: "remove",
-                path: path.clone(),
-                source,
-            })?;
+            std::fs::remove_dir_all(&path).map_err(io("remove", &path))?;
+        }
+    }
+    for entry in std::fs::read_dir(dir).map_err(io("read", dir))? {
+        let path = entry.map_err(io("read", dir))?.path();
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            std::fs::remove_file(&path).map_err(io("remove", &path))?;
         }
     }
     Ok(())

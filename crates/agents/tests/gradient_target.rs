@@ -3,7 +3,7 @@
 
 use agents::replay::{Batch, TransitionShape};
 use agents::{GradientTarget, Sac, SacSettings, UpdateReport, ValueGradientSettings};
-use critics::{Activation, Mlp, MlpSpec, SquashedGaussian};
+use critics::{Activation, Adam, Mlp, MlpSpec, SquashedGaussian};
 use dynamics::Stream;
 use nalgebra::{DMatrix, DVector};
 
@@ -78,7 +78,7 @@ fn act(actor: &SquashedGaussian<f64>, o: &[f64], eps: &[f64]) -> ([f64; NU], f64
     (action, log_prob[0])
 }
 
-fn both(nets: &[Mlp<f64>; 2], o: &[f64], u: &[f64]) -> [f64; 2] {
+fn both(nets: &[Mlp<f64>], o: &[f64], u: &[f64]) -> [f64; 2] {
     [value(&nets[0], o, u), value(&nets[1], o, u)]
 }
 
@@ -93,7 +93,7 @@ fn gradient_targets_are_derivatives_of_the_value_behind_them() {
         for seed in 0..4 {
             let mut sac = sac(target, seed);
             let (batch, eps) = (batch(seed), noise(seed));
-            let (actor, targets) = (sac.actor.clone(), sac.targets.clone());
+            let (actor, targets) = (sac.actor.clone(), sac.critics.targets.clone());
             sac.update(&batch, &eps, &noise(seed + 100));
             let mut compared = 0;
             for b in 0..N {
@@ -125,7 +125,7 @@ fn gradient_targets_are_derivatives_of_the_value_behind_them() {
                         (0..NO).map(|k| lambda[k] * batch.jacobian[(b * NO + k) * WIDTH + j]).sum();
                     let expected =
                         batch.reward_gradient[b * WIDTH + j] + GAMMA * batch.mask[b] * carried;
-                    let found = sac.gradient_target()[b * WIDTH + j];
+                    let found = sac.critics.gradient_target()[b * WIDTH + j];
                     assert_close(&format!("{target:?} G[{b}, {j}]"), found, expected, 1e-9);
                 }
             }
@@ -140,7 +140,7 @@ fn the_two_forms_differ_and_ends_leave_the_reward_gradient_alone() {
     let [paper, released] = [GradientTarget::Paper, GradientTarget::Released].map(|target| {
         let mut sac = sac(target, 5);
         sac.update(&batch, &noise(5), &noise(6));
-        sac.gradient_target().to_vec()
+        sac.critics.gradient_target().to_vec()
     });
     for b in 0..N {
         let row = b * WIDTH..(b + 1) * WIDTH;
@@ -234,9 +234,9 @@ impl CriticLoss<'_> {
 }
 
 /// The gradient that a fresh Adam has seen, after its first step: m = (1 − β₁) g.
-fn first_gradient(sac: &Sac<f64>, index: usize) -> Vec<f64> {
-    assert_eq!(sac.optimizers[index].t(), 1);
-    sac.optimizers[index].m().iter().map(|m| m / (1.0 - 0.9)).collect()
+fn first_gradient(optimizer: &Adam<f64>) -> Vec<f64> {
+    assert_eq!(optimizer.t(), 1);
+    optimizer.m().iter().map(|m| m / (1.0 - 0.9)).collect()
 }
 
 fn assert_gradient(what: &str, found: &[f64], params: &[f64], loss: impl Fn(&[f64]) -> f64) {
@@ -268,19 +268,19 @@ fn both_critics_step_along_the_gradient_of_their_whole_loss() {
     let y = (0..N).map(|b| {
         let o_next = &batch.o_next[b * NO..][..NO];
         let (action, log_prob) = act(&before.actor, o_next, &eps[b * NU..][..NU]);
-        let [q1, q2] = both(&before.targets, o_next, &action);
+        let [q1, q2] = both(&before.critics.targets, o_next, &action);
         batch.reward[b] + GAMMA * batch.mask[b] * (q1.min(q2) - 0.2 * log_prob)
     });
     let mut loss = CriticLoss {
         batch: &batch,
         y: y.collect(),
-        target_gradient: after.gradient_target().to_vec(),
+        target_gradient: after.critics.gradient_target().to_vec(),
         medians: Vec::new(),
-        weights: report.kappa.map(|kappa| 0.5 * kappa),
+        weights: report.critics.kappa.map(|kappa| 0.5 * kappa),
     };
     let mut total = 0.0;
     for i in 0..2 {
-        let params = before.critics[i].params();
+        let params = before.critics.nets[i].params();
         let (errors, _) = loss.errors(params);
         let fresh = CriticLoss::medians_of(&errors);
         // The critics share the running median: the second one's use is the second.
@@ -293,13 +293,17 @@ fn both_critics_step_along_the_gradient_of_their_whole_loss() {
             assert!((d - 2.0 * m).abs() > 1e-2 * m, "an error at the jump of the hinge");
         }
         total += loss.value(params);
-        assert_gradient(&format!("critic {i}"), &first_gradient(&after, 1 + i), params, |p| {
-            loss.value(p)
-        });
+        assert_gradient(
+            &format!("critic {i}"),
+            &first_gradient(&after.critics.optimizers[i]),
+            params,
+            |p| loss.value(p),
+        );
     }
-    assert_close("the critics' loss", report.critic_loss, total, 1e-12);
+    assert_close("the critics' loss", report.critics.critic_loss, total, 1e-12);
     let stored = |m: &critics::RunningMedian| m.values.clone().unwrap();
-    let shared = [stored(&after.balance.state_median), stored(&after.balance.action_median)];
+    let shared =
+        [stored(&after.critics.balance.state_median), stored(&after.critics.balance.action_median)];
     for (found, expected) in shared.concat().iter().zip(&loss.medians) {
         assert_close("running median", *found, *expected, 1e-12);
     }
@@ -317,7 +321,7 @@ fn the_actor_steps_along_the_gradient_of_its_loss_with_the_new_critics() {
         let rows = (0..N).map(|b| {
             let o = &batch.o[b * NO..][..NO];
             let (action, log_prob) = act(&actor, o, &eps[b * NU..][..NU]);
-            let [q1, q2] = both(&after.critics, o, &action);
+            let [q1, q2] = both(&after.critics.nets, o, &action);
             assert!((q1 - q2).abs() > 1e-3, "the minimum changes sides nearby");
             0.2 * log_prob - q1.min(q2)
         });
@@ -325,5 +329,5 @@ fn the_actor_steps_along_the_gradient_of_its_loss_with_the_new_critics() {
     };
     let params = before.actor.net().params();
     assert_close("the actor's loss", report.policy_loss, loss(params), 1e-12);
-    assert_gradient("actor", &first_gradient(&after, 0), params, loss);
+    assert_gradient("actor", &first_gradient(&after.actor_optimizer), params, loss);
 }

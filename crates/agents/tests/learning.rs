@@ -105,7 +105,8 @@ fn settings_out_of_range_are_refused_by_name() {
         (SacSettings { alpha: f64::INFINITY, ..sac() }, "`method.alpha` is inf"),
         (SacSettings { alpha: 0.0, ..sac() }, "`method.alpha` is 0"),
         (SacSettings { batch_size: 0, ..sac() }, "`method.batch_size` is 0"),
-        (SacSettings { replay_capacity: 256, ..sac() }, "`method.replay_capacity` is 256"),
+        (SacSettings { batch_size: 1 << 40, ..sac() }, "`method.batch_size` is 1099511627776"),
+        (SacSettings { replay_capacity: 100, ..sac() }, "`method.replay_capacity` is 100"),
         (SacSettings { critic_hidden: vec![], ..sac() }, "`method.critic_hidden` is []"),
     ];
     for (settings, start) in cases {
