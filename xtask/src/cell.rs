@@ -102,8 +102,10 @@ impl CellConfig {
             );
         }
         self.task_settings = apply_overrides(&self.task_settings, &split.task)?;
-        self.method = apply_overrides(&self.method, &split.method)?;
-        self.train = apply_overrides(&self.train, &split.train)?;
+        self.method = apply_overrides(&self.method, &split.method)
+            .with_context(|| format!("cannot set `method.…` of `{}`", self.method_name))?;
+        self.train = apply_overrides(&self.train, &split.train)
+            .context("cannot set `train.…`, the training loop")?;
         Ok(())
     }
 
@@ -125,6 +127,21 @@ impl CellConfig {
     pub(crate) fn total_steps(&self) -> u64 {
         let steps = self.train.get("total_steps").and_then(toml::Value::as_integer);
         steps.and_then(|steps| u64::try_from(steps).ok()).unwrap_or(0)
+    }
+
+    /// Checks every setting without running anything or writing a file.
+    ///
+    /// # Errors
+    /// Settings that task, method or training loop refuse, networks to start from that do not fit.
+    pub(crate) fn check(&self, init_from: Option<&Path>) -> Result<()> {
+        let task = self.build_task()?;
+        from_table::<TrainSettings>("train", &self.train)?.check()?;
+        let mut learner =
+            find_method(&self.method_name)?.build(task.as_task(), &self.method, self.seed)?;
+        if let Some(run) = init_from {
+            learner.start_from(&load_networks(run)?)?;
+        }
+        Ok(())
     }
 
     /// The task that the run is about.
@@ -188,6 +205,13 @@ pub(crate) fn run(
         // A kill may have come between the rename and this.
         discard_checkpoints(&whole)?;
         return Ok(CellOutcome::Found);
+    }
+    if whole.exists() {
+        bail!(
+            "`{}` is there without `{RESULT_FILE}`: it was changed after it was written; put the \
+             file back, or delete the folder to run the cell again",
+            whole.display()
+        );
     }
     fs::create_dir_all(&partial)
         .with_context(|| format!("cannot create the run folder `{}`", partial.display()))?;

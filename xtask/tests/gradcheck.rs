@@ -76,9 +76,10 @@ fn an_unknown_task_is_named_with_the_valid_ones() {
     let output = xtask(&["gradcheck", "cartpole", "cartpool"]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(output.stdout, b"");
-    assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
-        "error: there is no task `cartpool`; the tasks are: cartpole\n"
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.starts_with("error: there is no task `cartpool`; the tasks are: cartpole"),
+        "{message}"
     );
     assert_eq!(xtask(&["gradcheck", "--points", "0"]).status.code(), Some(2));
 }
@@ -95,5 +96,7 @@ fn list_shows_tasks_with_their_presets_and_methods() {
     ] {
         assert!(text.contains(part), "`{part}` is not in\n{text}");
     }
-    assert!(text.lines().any(|line| cells(line).starts_with(&["sac", "vg-sac"])), "{text}");
+    for name in ["sac", "vg-sac"] {
+        assert!(text.lines().any(|line| cells(line).first() == Some(&name)), "{name}:\n{text}");
+    }
 }

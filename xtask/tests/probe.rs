@@ -258,9 +258,10 @@ fn messages_say_what_is_wrong_and_what_is_needed() {
         point("0,0,0,0", "-inf"),
         "error: action[0] is -inf, but every entry must be finite\n"
     );
-    assert_eq!(
-        refusal(&["cartpool", "--state", "0", "--action", "0"], 1),
-        "error: there is no task `cartpool`; the tasks are: cartpole\n"
+    let unknown = refusal(&["cartpool", "--state", "0", "--action", "0"], 1);
+    assert!(
+        unknown.starts_with("error: there is no task `cartpool`; the tasks are: cartpole"),
+        "{unknown}"
     );
     let far = point("0,0,0,1e200", "1");
     assert!(far.starts_with("error: `cartpole`: entry") && far.contains("of `x_next`"), "{far}");

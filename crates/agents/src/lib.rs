@@ -19,6 +19,7 @@
 //! # Map
 //! - [`Sac`]: SAC and VG-SAC, one update in the order of the algorithm box; [`SacLearner`] runs it
 //!   on a task.
+//! - [`Ppo`]: the clipped policy gradient, one update; [`PpoLearner`] collects its roll-outs.
 //! - [`Learner`]: what every method offers; [`methods`]: methods by name with their settings.
 //! - [`train`]: the loop with evaluation, logs, checkpoints, early stop and resume; [`Observer`]
 //!   watches it.
@@ -37,6 +38,10 @@ mod logs;
 mod methods;
 mod off_policy;
 mod policy;
+mod ppo;
+mod ppo_learner;
+mod ppo_rollout;
+mod ppo_settings;
 pub mod replay;
 pub mod replay_log;
 mod rows;
@@ -56,6 +61,10 @@ pub use methods::{
 };
 pub use off_policy::{Interaction, OffPolicy, OffPolicyLearner, Scalars, transition_shape};
 pub use policy::{Actor, MeanPolicy, Policy, Squash, load_policy, save_policy};
+pub use ppo::{Ppo, PpoBatch, PpoNetworks, PpoReport, log_density, orthogonal};
+pub use ppo_learner::PpoLearner;
+pub use ppo_rollout::generalized_advantages;
+pub use ppo_settings::PpoSettings;
 pub use sac::{Sac, SacLearner, Temperature, UpdateReport};
 pub use sac_settings::{GradientTarget, SacSettings, ValueGradientSettings};
 pub use td3::{Td3, Td3Learner, Td3Report, Td3Settings};

@@ -4,7 +4,9 @@ use dynamics::Task;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{LearnError, Learner, SacLearner, SacSettings, Td3Learner, Td3Settings};
+use crate::{
+    LearnError, Learner, PpoLearner, PpoSettings, SacLearner, SacSettings, Td3Learner, Td3Settings,
+};
 
 /// A learner at the start of a run, or why there is none.
 pub type BoxedLearner<'a> = Result<Box<dyn Learner + 'a>, LearnError>;
@@ -39,7 +41,7 @@ impl Method {
     }
 }
 
-const METHODS: [Method; 5] = [
+const METHODS: [Method; 6] = [
     Method {
         name: "sac",
         label: "SAC",
@@ -75,6 +77,13 @@ const METHODS: [Method; 5] = [
         settings: || to_table("td3", &Td3Settings::td3()),
         build: build_td3,
     },
+    Method {
+        name: "ppo",
+        label: "PPO",
+        summary: "on-policy clipped policy gradient, Stable-Baselines3's defaults",
+        settings: || to_table("ppo", &PpoSettings::default()),
+        build: build_ppo,
+    },
 ];
 
 fn build_sac<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
@@ -83,6 +92,10 @@ fn build_sac<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> Boxed
 
 fn build_td3<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
     Ok(Box::new(Td3Learner::new(task, &from_table("method", settings)?, seed)?))
+}
+
+fn build_ppo<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
+    Ok(Box::new(PpoLearner::new(task, &from_table("method", settings)?, seed)?))
 }
 
 /// All methods.

@@ -101,7 +101,11 @@ impl Interaction {
         }
     }
 
-    fn check(&self) -> Result<(), LearnError> {
+    /// Checks the ranges; before anything is built, since buffers grow with the batch.
+    ///
+    /// # Errors
+    /// [`LearnError::Setting`], naming the key.
+    pub fn check(&self) -> Result<(), LearnError> {
         let refuse = |key, value: usize, needed| {
             Err(LearnError::Setting { key, value: value.to_string(), needed })
         };

@@ -275,6 +275,7 @@ impl<'a> SacLearner<'a> {
             normalize_actions: settings.normalize_actions,
             jacobians: settings.value_gradient.as_ref().map(|vg| vg.jacobians),
         };
+        interaction.check()?;
         let bounds = interaction.network_bounds(task.action_bounds());
         let agent = Sac::new(settings, transition_shape(task), task.discount(), &bounds, seed)?;
         Self::with_agent(task, agent, interaction, seed)

@@ -363,6 +363,7 @@ impl<'a> Td3Learner<'a> {
             normalize_actions: settings.normalize_actions,
             jacobians: settings.value_gradient.as_ref().map(|vg| vg.jacobians),
         };
+        interaction.check()?;
         let bounds = interaction.network_bounds(task.action_bounds());
         let agent = Td3::new(settings, transition_shape(task), task.discount(), &bounds, seed)?;
         Self::with_agent(task, agent, interaction, seed)

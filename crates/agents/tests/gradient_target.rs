@@ -1,6 +1,8 @@
 //! Targets and gradients of one update against differences of what they are derivatives of, in
 //! double precision and through the public interface alone.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use agents::replay::{Batch, TransitionShape};
 use agents::{GradientTarget, Sac, SacSettings, UpdateReport, ValueGradientSettings};
 use critics::{Activation, Adam, Mlp, MlpSpec, SquashedGaussian};

@@ -1,5 +1,7 @@
 //! Learning on a task that takes seconds, and what goes wrong in words.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use agents::{

@@ -56,6 +56,7 @@ impl TrainArgs {
                 .to_bytes()?;
             config.init_from = Some(blake3::hash(&networks).to_hex().to_string());
         }
+        config.check(self.init_from.as_deref())?;
         let folder = cell::folder(&self.out, &config)?;
         let display = Display::new(1, config.total_steps());
         let name = format!("{} {} #{}", config.task, config.method_name, config.seed);

@@ -1,0 +1,101 @@
+//! The command line as a user runs it, on runs of a second.
+
+#![allow(dead_code, reason = "every test file uses its own part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Settings that make a training take a second.
+pub(crate) const SMALL: [&str; 9] = [
+    "method.actor_hidden=[8,8]",
+    "method.critic_hidden=[8,8]",
+    "method.batch_size=16",
+    "method.update_after=20",
+    "method.random_steps=50",
+    "train.total_steps=600",
+    "train.checkpoint_every_steps=60",
+    "train.evaluate_every_episodes=2",
+    "train.evaluation_episodes=2",
+];
+
+/// What the same configuration leaves bit by bit, wherever and however it is run.
+pub(crate) const LASTING: [&str; 6] = [
+    "networks.safetensors",
+    "policy.safetensors",
+    "curve.csv",
+    "result.json",
+    "config.toml",
+    "rollout.json",
+];
+
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(args);
+    command
+}
+
+/// `train` on the cartpole into `out` with the settings of [`SMALL`] and `more` arguments.
+pub(crate) fn train(method: &str, out: &Path, more: &[&str]) -> Command {
+    let mut command = command(&["train", "--task", "cartpole", "--method", method]);
+    command.args(SMALL.iter().flat_map(|setting| ["--set", setting]));
+    command.arg("--out").arg(out).args(more);
+    command
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a command that must succeed prints on stdout.
+#[track_caller]
+pub(crate) fn success(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// What a command that must fail says; it prints no result and does not panic.
+#[track_caller]
+pub(crate) fn refusal(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert_eq!(status.code(), Some(1), "{}", text(&stderr));
+    assert_eq!(text(&stdout), "");
+    let message = text(&stderr);
+    assert!(!message.contains("panicked"), "{message}");
+    assert!(message.contains("error: "), "{message}");
+    message
+}
+
+/// The folder that `train` printed.
+#[track_caller]
+pub(crate) fn trained(command: &mut Command) -> PathBuf {
+    PathBuf::from(success(command).trim_end())
+}
+
+/// Names of the entries of a folder, sorted.
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Asserts that two whole cells are equal but for their times.
+#[track_caller]
+pub(crate) fn assert_same_cell(a: &Path, b: &Path) {
+    assert_eq!(names(a), names(b));
+    for name in LASTING {
+        let [a, b] = [a, b].map(|dir| fs::read(dir.join(name)).unwrap());
+        assert!(a == b, "{name} differs");
+    }
+}
+
+/// Changes one bit in the middle of a file.
+pub(crate) fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
