@@ -36,7 +36,8 @@ class Torch:
         widths = [sizes["state"] + sizes["action"], sizes["hidden_q"], sizes["hidden_q"], 1]
         low, high = data["action_low"], data["action_high"]
         actor = updates_torch.Actor(sizes["state"], sizes["hidden_pi"], low, high, torch.float64)
-        for module, name in zip((actor.first, actor.second, actor.mean, actor.log_std), ACTOR_LAYERS):
+        modules = (actor.first, actor.second, actor.mean, actor.log_std)
+        for module, name in zip(modules, ACTOR_LAYERS):
             self.fill(module, *layer(data["init"]["policy"], name))
         twins = []
         for record in (data["init"]["critic"], data["init"]["critic_target"]):

@@ -29,11 +29,10 @@ def build(case: str, seed: int):
     common = {"policy": "MlpPolicy", "env": "Pendulum-v1", "seed": seed}
     if case == "sb3_ppo":
         layers = {"net_arch": [64, 64]}
-        return PPO(
-            n_steps=ROLL_OUT, n_epochs=10, batch_size=64, policy_kwargs=layers, device="cpu", **common
-        )
+        sizes = {"n_steps": ROLL_OUT, "n_epochs": 10, "batch_size": 64}
+        return PPO(policy_kwargs=layers, device="cpu", **sizes, **common)
     layers = {"net_arch": [256, 256]}
-    return SAC(buffer_size=100_000, policy_kwargs=layers, device="cpu", **common)
+    return SAC(policy_kwargs=layers, device="cpu", **common)
 
 
 def measure(case: str, threads: int, seed: int, steps: int) -> list[float]:

@@ -164,7 +164,8 @@ class SoftActorCritic:
         for name in losses:
             ratio = norms["value"] / norms[name]
             if name in self.coefficients:
-                ratio = COEFFICIENT_DECAY * self.coefficients[name] + (1 - COEFFICIENT_DECAY) * ratio
+                old = self.coefficients[name]
+                ratio = COEFFICIENT_DECAY * old + (1 - COEFFICIENT_DECAY) * ratio
             self.coefficients[name] = ratio
 
 

@@ -165,6 +165,18 @@ impl Selection {
         format!("{name}-{}", &blake3::hash(text.as_bytes()).to_hex()[..8])
     }
 
+    /// What differs from the paper, in words for the report.
+    fn note(&self) -> String {
+        let mut note = profile_note(self.profile).to_owned();
+        if !self.overrides.is_empty() {
+            let changes = self.overrides.iter().map(|(key, value)| format!("{key} = {value}"));
+            note += " Changed for this report: ";
+            note += &changes.collect::<Vec<_>>().join(", ");
+            note.push('.');
+        }
+        note
+    }
+
     /// The figures with every cell they need.
     ///
     /// # Errors
@@ -325,7 +337,7 @@ fn cell_config(figure: &Figure, curve: &Curve, profile: Profile, seed: u64) -> R
 /// As [`CellConfig::id`].
 pub(crate) fn figure_specs(
     planned: &[PlannedFigure],
-    profile: Profile,
+    selection: &Selection,
     root: &Path,
 ) -> Result<Vec<FigureSpec>> {
     planned
@@ -339,7 +351,7 @@ pub(crate) fn figure_specs(
                     command: format!(
                         "cargo xtask reproduce {} --profile {}",
                         figure.id,
-                        profile.name()
+                        selection.profile.name()
                     ),
                 })
             });
@@ -347,7 +359,7 @@ pub(crate) fn figure_specs(
                 id: figure.id.to_owned(),
                 title: figure.title.to_owned(),
                 claim: figure.claim.to_owned(),
-                note: profile_note(profile).to_owned(),
+                note: selection.note(),
                 groups: groups.collect::<Result<_>>()?,
                 rule: figure.rule,
                 return_range: Some(figure.return_range),

@@ -77,7 +77,7 @@ pub fn evaluate(
 pub struct Rollout {
     /// Name of the task.
     pub task: String,
-    /// Length of a control step [s].
+    /// Length of a control step (s).
     pub dt: f64,
     /// Names of the state's entries.
     pub state_names: Vec<String>,

@@ -26,7 +26,7 @@
 //! - [`Policy`], [`evaluate`], [`record_rollout`]: what comes out.
 //! - [`replay`], [`replay_log`], [`csv_log`], [`tensorboard`]: memory and files.
 //!
-//! Networks are in f32, physics and rewards in f64; [`narrow`](policy) is the one border. Nothing
+//! Networks are in f32, physics and rewards in f64; `policy::narrow` is the one border. Nothing
 //! here prints, and no loop is written twice for two methods.
 
 mod critic_ensemble;

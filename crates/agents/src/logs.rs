@@ -51,9 +51,9 @@ const EVENT_FILE: &str = "events.out.tfevents.0.costate";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timing {
-    /// Time spent learning [s].
+    /// Time spent learning (s).
     pub train_seconds: f64,
-    /// Time spent learning, evaluating and writing [s].
+    /// Time spent learning, evaluating and writing (s).
     pub total_seconds: f64,
 }
 

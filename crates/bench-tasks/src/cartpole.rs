@@ -18,9 +18,9 @@ use crate::{BenchTask, CheckedModel, Preset, TaskError, Variant};
 pub struct CartpoleSettings {
     /// Control steps per episode.
     pub horizon: usize,
-    /// Length of a control step [s]; one RK4 step.
+    /// Length of a control step (s); one RK4 step.
     pub dt: f64,
-    /// Largest force on the cart [N].
+    /// Largest force on the cart (N).
     pub u_max: f64,
     /// The plant.
     pub real: CartpoleParameters,

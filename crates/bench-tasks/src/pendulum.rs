@@ -18,7 +18,7 @@ use crate::{BenchTask, CheckedModel, TaskError, Variant};
 pub struct PendulumSettings {
     /// Control steps per episode.
     pub horizon: usize,
-    /// Length of a control step [s].
+    /// Length of a control step (s).
     pub dt: f64,
     /// The plant.
     pub real: PendulumParameters,

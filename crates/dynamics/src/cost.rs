@@ -125,7 +125,7 @@ impl QuadraticCost {
         Ok(Self { goal, state_weights, control_weights, is_angle, control_limit: f64::INFINITY })
     }
 
-    /// The same cost with the given entries of the state treated as angles [rad]; an index beyond
+    /// The same cost with the given entries of the state treated as angles (rad); an index beyond
     /// the state is ignored.
     #[must_use]
     pub fn with_angles(mut self, entries: &[usize]) -> Self {

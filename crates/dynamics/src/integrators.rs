@@ -66,7 +66,7 @@ impl<M, S> Discrete<M, S> {
         &self.model
     }
 
-    /// Length of a control step [s].
+    /// Length of a control step (s).
     pub fn dt(&self) -> f64 {
         self.dt
     }

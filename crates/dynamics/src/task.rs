@@ -29,7 +29,7 @@ pub trait Task: Send + Sync {
     }
     /// Control steps per episode.
     fn horizon(&self) -> usize;
-    /// Length of a control step [s].
+    /// Length of a control step (s).
     fn dt(&self) -> f64;
     /// Discount γ of the return that is learned.
     fn discount(&self) -> f64 {

@@ -102,7 +102,7 @@ impl ReproduceArgs {
         let plan = StoredPlan {
             title: format!("Costate: {}, {} profile", selection.slug(), selection.profile.name()),
             info,
-            figures: plan::figure_specs(&planned, selection.profile, &cells_dir)?,
+            figures: plan::figure_specs(&planned, &selection, &cells_dir)?,
         };
         let name = selection.folder_name();
         let paths = write_report(&self.out.join("reports").join(name), &plan)?;

@@ -2,7 +2,7 @@
 //! beside it, and every number of it as JSON.
 //!
 //! [`analysis`] turns folders of cells into a [`Report`], a plain value that holds every number
-//! shown; [`html`], [`markdown`] and [`compare`] only write that value down. Verdicts come from
+//! shown; [`html`], [`markdown`] and [`mod@compare`] only write that value down. Verdicts come from
 //! the written rules of [`verdict`], never by hand. Nothing a cell contains can make
 //! [`build`] fail: what cannot be used is named on the page.
 
@@ -131,7 +131,7 @@ pub(crate) struct ReportPaths {
     pub(crate) html: PathBuf,
     /// `report.md`, with `figures/*.svg`.
     pub(crate) markdown: PathBuf,
-    /// `report.json`, for [`compare`].
+    /// `report.json`, for [`compare()`].
     pub(crate) json: PathBuf,
 }
 

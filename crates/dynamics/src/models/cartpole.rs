@@ -11,11 +11,11 @@ use crate::{ContinuousDynamics, DynamicsError, Linearization, SecondOrderDynamic
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CartpoleParameters {
-    /// Mass of the cart m_c [kg].
+    /// Mass of the cart m_c (kg).
     pub cart_mass: f64,
-    /// Point mass at the end of the pole m_p [kg].
+    /// Point mass at the end of the pole m_p (kg).
     pub pole_mass: f64,
-    /// Length of the pole l [m].
+    /// Length of the pole l (m).
     pub length: f64,
     /// Gravity g [m/s²].
     pub gravity: f64,
@@ -25,7 +25,7 @@ pub struct CartpoleParameters {
     pub friction: f64,
     /// Slope σ of the tanh that smooths the Coulomb friction [s/m].
     pub friction_slope: f64,
-    /// Deadband d of the actuator [N].
+    /// Deadband d of the actuator (N).
     pub deadband: f64,
     /// What the actuator does with a force smaller than its deadband.
     pub deadband_kind: DeadbandKind,
@@ -59,7 +59,7 @@ impl CartpoleParameters {
     }
 }
 
-/// Cart and pole: x = [p, θ, ṗ, θ̇] with θ = 0 hanging and θ = π upright, u = force on the cart [N].
+/// Cart and pole: x = [p, θ, ṗ, θ̇] with θ = 0 hanging and θ = π upright, u = force on the cart (N).
 ///
 /// ```text
 /// [ m_c+m_p     m_p l cosθ ] [p̈]   [ ũ − μ (m_c+m_p) g tanh(σṗ) − b ṗ + m_p l sinθ θ̇² ]
@@ -109,7 +109,7 @@ impl Cartpole {
         &self.p
     }
 
-    /// Kinetic plus potential energy [J] of state x, zero at rest with the pole horizontal.
+    /// Kinetic plus potential energy (J) of state x, zero at rest with the pole horizontal.
     pub fn energy(&self, x: &[f64]) -> f64 {
         let CartpoleParameters { cart_mass, pole_mass, length, gravity, .. } = self.p;
         let (theta, v, w) = (x[1], x[2], x[3]);

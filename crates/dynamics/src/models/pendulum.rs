@@ -11,9 +11,9 @@ use crate::{Dynamics, DynamicsError, Linearization, Plant};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PendulumParameters {
-    /// Mass of the rod [kg].
+    /// Mass of the rod (kg).
     pub mass: f64,
-    /// Length of the rod [m].
+    /// Length of the rod (m).
     pub length: f64,
     /// Gravity [m/s²].
     pub gravity: f64,
@@ -73,7 +73,7 @@ impl Pendulum {
         &self.p
     }
 
-    /// Length of a step [s].
+    /// Length of a step (s).
     pub fn dt(&self) -> f64 {
         self.dt
     }
