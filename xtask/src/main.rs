@@ -17,6 +17,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
+use critics::{InstructionPath, set_instruction_path};
 use mimalloc::MiMalloc;
 
 #[global_allocator]
@@ -26,12 +27,15 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[derive(Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask")]
 struct Cli {
+    /// Run the network kernels on these instructions: portable, avx2 or avx512 [default: the widest]
+    #[arg(long, global = true, value_name = "PATH")]
+    simd: Option<InstructionPath>,
     #[command(subcommand)]
     command: commands::Command,
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command.run() {
+    match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough: no failure of ours.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -40,6 +44,15 @@ fn main() -> ExitCode {
             let _ = io::stderr().write_all(describe(&error).as_bytes());
             ExitCode::FAILURE
         }
+    }
+}
+
+impl Cli {
+    fn run(self) -> anyhow::Result<()> {
+        if let Some(path) = self.simd {
+            set_instruction_path(path)?;
+        }
+        self.command.run()
     }
 }
 

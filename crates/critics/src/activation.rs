@@ -5,10 +5,12 @@
 
 use std::marker::PhantomData;
 
-use pulp::{Arch, Simd, WithSimd};
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::{V3, V4};
+use pulp::{Scalar, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
-use crate::Real;
+use crate::{InstructionPath, Real};
 
 /// The non-linearity φ of the hidden layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -97,10 +99,34 @@ impl Activation {
     }
 }
 
-/// Runs a pass compiled for the widest vectors of this machine.
+/// Runs a pass compiled for the instruction path of this process.
 #[inline]
 pub(crate) fn dispatch<P: WithSimd>(pass: P) -> P::Output {
-    Arch::new().dispatch(pass)
+    dispatch_on(InstructionPath::current(), pass)
+}
+
+/// Runs a pass compiled for a path, or for any processor where the path is not available.
+///
+/// Passes use no fused multiply–add and no reductions, so their bits are the same on every path.
+#[inline]
+pub(crate) fn dispatch_on<P: WithSimd>(path: InstructionPath, pass: P) -> P::Output {
+    #[cfg(target_arch = "x86_64")]
+    match path {
+        InstructionPath::Avx512 => {
+            if let Some(simd) = V4::try_new() {
+                return Simd::vectorize(simd, pass);
+            }
+        }
+        InstructionPath::Avx2 => {
+            if let Some(simd) = V3::try_new() {
+                return Simd::vectorize(simd, pass);
+            }
+        }
+        InstructionPath::Portable => {}
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = path;
+    Simd::vectorize(Scalar, pass)
 }
 
 /// z ← z + b for every row: the bias of a linear layer.
@@ -364,6 +390,69 @@ impl<C: Curve<T>, T: Real> WithSimd for PullBackTwice<'_, C, T> {
                 let slope = C::slope(*h, T::ONE);
                 *bar = slope * *bar + C::curvature(*h, T::ONE) * *z_dot * *bar_dot;
                 *bar_dot *= slope;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamics::Stream;
+
+    use super::*;
+
+    /// The bits of all that the four passes of one activation write on a path.
+    fn bits<C: Curve<T>, T: Real>(path: InstructionPath) -> Vec<u64> {
+        let mut stream = Stream::new(3, "passes", 0);
+        let n = 7 * 37;
+        let mut draw =
+            |scale| (0..n).map(|_| T::from_f64(scale * stream.normal())).collect::<Vec<T>>();
+        let (bias, mut h, mut gate) = (draw(1.0)[..37].to_vec(), draw(6.0), draw(1.0));
+        let (mut bar, mut bar_dot, mut twice, z_dot) = (draw(1.0), draw(1.0), draw(1.0), draw(1.0));
+        let mut h_dot = draw(1.0);
+        let curve = PhantomData::<C>;
+        dispatch_on(path, Apply { bias: &bias, z: &mut h, gate: &mut gate, curve });
+        dispatch_on(path, PullBack { h: &h, gate: &gate, bar: &mut bar, curve });
+        dispatch_on(
+            path,
+            PushForward { h: &h, gate: &gate, z_dot: &z_dot, h_dot: &mut h_dot, curve },
+        );
+        let (bar_twice, bar_dot_twice) = (&mut twice, &mut bar_dot);
+        dispatch_on(
+            path,
+            PullBackTwice {
+                h: &h,
+                gate: &gate,
+                z_dot: &z_dot,
+                bar: bar_twice,
+                bar_dot: bar_dot_twice,
+                curve,
+            },
+        );
+        [h, gate, bar, h_dot, twice, bar_dot]
+            .concat()
+            .iter()
+            .map(|x| x.to_f64().to_bits())
+            .collect()
+    }
+
+    #[test]
+    fn every_pass_gives_the_same_bits_on_every_path() {
+        for activation in [
+            Activation::Identity,
+            Activation::Tanh,
+            Activation::Relu,
+            Activation::Silu,
+            Activation::Softplus,
+        ] {
+            for path in InstructionPath::ALL.into_iter().filter(|path| path.available()) {
+                with_curve!(activation, C => {
+                    assert!(
+                        bits::<C, f32>(path) == bits::<C, f32>(InstructionPath::Portable)
+                            && bits::<C, f64>(path) == bits::<C, f64>(InstructionPath::Portable),
+                        "{activation:?} differs between portable and {path}"
+                    );
+                });
             }
         }
     }

@@ -175,6 +175,8 @@ impl<T: Real> WithSimd for Blend<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::InstructionPath;
+    use crate::activation::dispatch_on;
 
     #[test]
     fn first_steps_agree_with_the_formula_worked_by_hand() {
@@ -233,6 +235,38 @@ mod tests {
         assert_eq!(error.to_string(), "first moments `m` has shape [4], needed is [5]");
         assert!(other.restore(vec![0.0; 5], vec![f32::NAN; 5], 1).is_err());
         assert_eq!(other, adam);
+    }
+
+    /// Parameters and moments after one step on a path.
+    fn step_on(path: InstructionPath) -> Vec<u32> {
+        let numbers = |f: fn(f32) -> f32| (0..77).map(|i| f(i as f32)).collect::<Vec<_>>();
+        let grads = numbers(f32::cos);
+        let (mut params, mut m, mut v) = (numbers(f32::sin), numbers(f32::sqrt), numbers(f32::abs));
+        dispatch_on(
+            path,
+            Step {
+                params: &mut params,
+                grads: &grads,
+                m: &mut m,
+                v: &mut v,
+                beta1: 0.9,
+                rest1: 0.1,
+                beta2: 0.999,
+                rest2: 0.001,
+                length: 3e-4,
+                root: 0.7,
+                epsilon: 1e-8,
+            },
+        );
+        dispatch_on(path, Blend { target: &mut m, source: &params, keep: 0.995, take: 0.005 });
+        [params, m, v].concat().into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn steps_and_soft_updates_give_the_same_bits_on_every_path() {
+        for path in InstructionPath::ALL.into_iter().filter(|path| path.available()) {
+            assert!(step_on(path) == step_on(InstructionPath::Portable), "{path}");
+        }
     }
 
     #[test]

@@ -26,9 +26,10 @@
 //! - No tape: every derivative is a formula, so the gradient of a gradient costs one more pass.
 //! - No global random numbers: initial weights come from a [`dynamics::Stream`], noise from the
 //!   caller.
-//! - No buffers made during training: results and activations live in workspaces. Only the matrix
-//!   product packs its operands into temporary memory, which it returns at once.
-//! - No threads inside: the bits of a result never depend on how many there are.
+//! - No allocation during training: results and activations live in workspaces, and the memory in
+//!   which a thread's products pack their factors is made once.
+//! - No threads inside: the bits of a result depend on shapes and on the [`InstructionPath`], never on
+//!   how many threads there are.
 //!
 //! # Example
 //!

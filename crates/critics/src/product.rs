@@ -17,6 +17,10 @@
 //! 4. *Initialisation.* Slices and packing memory are initialised; `f32` and `f64` have no invalid
 //!    bits.
 #![allow(unsafe_code, reason = "vector instructions and unchecked inner loops; see above")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over lanes and vectors are unrolled into registers"
+)]
 
 mod blocked;
 mod lanes;

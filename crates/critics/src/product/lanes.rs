@@ -1,5 +1,6 @@
 //! Vectors of one instruction set, and the plain arrays that stand in for them elsewhere.
 
+use super::pack::Copying;
 use super::tile::{Dots, Tile};
 use crate::Real;
 
@@ -49,9 +50,11 @@ pub(super) trait Lanes: Copy {
     );
 
     /// [`super::tile::tile`], compiled for this instruction set.
-    unsafe fn run_tile<const V: usize, const C: usize>(tile: &Tile<Self::Real>);
+    unsafe fn run_tile<const V: usize, const C: usize, const SHORT: bool>(tile: &Tile<Self::Real>);
     /// [`super::tile::dots`], compiled for this instruction set.
     unsafe fn run_dots<const R: usize, const C: usize>(dots: &Dots<Self::Real>);
+    /// [`super::pack::copied`], compiled for this instruction set.
+    unsafe fn run_copied<const W: usize>(copy: &Copying<Self::Real>);
     /// [`super::pack::transposed`], compiled for this instruction set.
     unsafe fn run_transposed(
         from: *const Self::Real,
@@ -67,14 +70,21 @@ pub(super) trait Lanes: Copy {
 macro_rules! entry_points {
     ($real:ident $(, #[$feature:meta])?) => {
         $(#[$feature])?
-        unsafe fn run_tile<const V: usize, const C: usize>(tile: &Tile<$real>) {
+        unsafe fn run_tile<const V: usize, const C: usize, const SHORT: bool>(
+            tile: &Tile<$real>,
+        ) {
             // SAFETY: the caller's promises are passed on.
-            unsafe { crate::product::tile::tile::<Self, V, C>(tile) }
+            unsafe { crate::product::tile::tile::<Self, V, C, SHORT>(tile) }
         }
         $(#[$feature])?
         unsafe fn run_dots<const R: usize, const C: usize>(dots: &Dots<$real>) {
             // SAFETY: the caller's promises are passed on.
             unsafe { crate::product::tile::dots::<Self, R, C>(dots) }
+        }
+        $(#[$feature])?
+        unsafe fn run_copied<const W: usize>(copy: &Copying<$real>) {
+            // SAFETY: the caller's promises are passed on.
+            unsafe { crate::product::pack::copied::<$real, W>(copy) }
         }
         $(#[$feature])?
         unsafe fn run_transposed(

@@ -65,28 +65,54 @@ pub(super) unsafe fn transposed<L: Lanes>(
     }
 }
 
-/// `width` lanes by k, from lines that are contiguous across k: to[p·width + i] =
-/// from[p·from_step + i] for i < lanes, and 0 for the other lanes.
+/// A factor whose lines across k are contiguous, and the panels that it is to be copied to.
+pub(super) struct Copying<T> {
+    /// Line p begins at p·from_step.
+    pub(super) from: *const T,
+    pub(super) from_step: usize,
+    /// Numbers of a line that are wanted.
+    pub(super) lanes: usize,
+    /// Lines.
+    pub(super) k: usize,
+    /// Panels one behind the other, each k lines.
+    pub(super) to: *mut T,
+    /// The last panel is as wide as a multiple of this that holds what is left; 0 fills it up.
+    pub(super) round: usize,
+}
+
+/// Panels that are filled side by side, so that lines are read in runs of several cache lines.
+const SIDE_BY_SIDE: usize = 8;
+
+/// Copies into panels of width W: line p of panel q is at (q·k + p)·W, in the last panel with its
+/// own width.
 ///
 /// # Safety
 ///
-/// `from` must be good for k × lanes numbers, `to` for k·width, and lanes ≤ width.
-pub(super) unsafe fn copied<T: Real>(
-    from: *const T,
-    from_step: usize,
-    lanes: usize,
-    k: usize,
-    to: *mut T,
-    width: usize,
-) {
-    // SAFETY: all offsets are those of the two blocks that the caller vouches for, which do not
+/// As [`Lanes`]; `from` must be good for k × `lanes` numbers, `to` for k times the width of all
+/// panels, and `round` must divide W.
+#[inline(always)]
+pub(super) unsafe fn copied<T: Real, const W: usize>(copy: &Copying<T>) {
+    let Copying { from, from_step, lanes, k, to, round } = *copy;
+    let whole = lanes / W;
+    // SAFETY: all offsets are those of the two blocks that the caller vouches for. They do not
     // overlap, since one of them is packing memory.
     unsafe {
+        for first in (0..whole).step_by(SIDE_BY_SIDE) {
+            let panels = first..whole.min(first + SIDE_BY_SIDE);
+            for p in 0..k {
+                for q in panels.clone() {
+                    let line = from.add(p * from_step + q * W).cast::<[T; W]>();
+                    to.add((q * k + p) * W).cast::<[T; W]>().write_unaligned(line.read_unaligned());
+                }
+            }
+        }
+        let rest = lanes - whole * W;
+        let width = rest.next_multiple_of(round);
+        let (from, to) = (from.add(whole * W), to.add(whole * k * W));
         for p in 0..k {
-            let (from, to) = (from.add(p * from_step), to.add(p * width));
-            to.copy_from_nonoverlapping(from, lanes);
-            for i in lanes..width {
-                *to.add(i) = T::ZERO;
+            for i in 0..width {
+                let value = if i < rest { *from.add(p * from_step + i) } else { T::ZERO };
+                *to.add(p * width + i) = value;
             }
         }
     }

@@ -25,23 +25,28 @@ pub(super) struct Tile<T> {
     pub(super) keep: bool,
 }
 
-/// One tile of V vectors by C columns.
+/// One tile of V vectors by C columns. Where A is SHORT, its last vector is read up to `rows` only.
 ///
 /// # Safety
 ///
-/// As [`Lanes`]; A must be good for k·V vectors, B for k × C numbers, C for rows × C numbers with
-/// (V − 1)·N < rows ≤ V·N.
+/// As [`Lanes`]; A must be good for k·V vectors (k·rows numbers if it is SHORT), B for k × C
+/// numbers, C for rows × C numbers with (V − 1)·N < rows ≤ V·N.
 #[inline(always)]
-pub(super) unsafe fn tile<L: Lanes, const V: usize, const C: usize>(t: &Tile<L::Real>) {
+pub(super) unsafe fn tile<L: Lanes, const V: usize, const C: usize, const SHORT: bool>(
+    t: &Tile<L::Real>,
+) {
     // SAFETY: the reads and writes are those that the caller vouches for; the pointers may be moved
     // one step beyond their matrices, but are not read there.
     unsafe {
+        let last = t.rows - (V - 1) * L::N;
         let mut sums = [[L::zero(); V]; C];
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.k {
             let mut column = [L::zero(); V];
             for v in 0..V {
-                column[v] = L::load(a.add(v * L::N));
+                let from = a.add(v * L::N);
+                let short = SHORT && v == V - 1;
+                column[v] = if short { L::load_first(from, last) } else { L::load(from) };
             }
             for c in 0..C {
                 let factor = L::splat(*b.add(c * t.b_column));
@@ -52,7 +57,6 @@ pub(super) unsafe fn tile<L: Lanes, const V: usize, const C: usize>(t: &Tile<L::
             a = a.wrapping_add(t.a_step);
             b = b.wrapping_add(t.b_step);
         }
-        let last = t.rows - (V - 1) * L::N;
         for c in 0..C {
             for v in 0..V {
                 let (to, sum) = (t.c.add(c * t.c_column + v * L::N), sums[c][v]);

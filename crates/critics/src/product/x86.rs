@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::lanes::{Lanes, entry_points};
+use super::pack::Copying;
 use super::tile::{Dots, Tile};
 
 /// The first n of 16 lanes.
