@@ -37,6 +37,7 @@ mod learner;
 mod logs;
 mod methods;
 mod off_policy;
+mod off_policy_learner;
 mod policy;
 mod ppo;
 mod ppo_learner;
@@ -59,7 +60,8 @@ pub use logs::{CurveRow, LogMarks, RunLogs, Timing};
 pub use methods::{
     BoxedLearner, Method, TrainSettings, find_method, from_table, methods, to_table,
 };
-pub use off_policy::{Interaction, OffPolicy, OffPolicyLearner, Scalars, transition_shape};
+pub use off_policy::{Interaction, OffPolicy, Scalars, transition_shape};
+pub use off_policy_learner::OffPolicyLearner;
 pub use policy::{Actor, MeanPolicy, Policy, Squash, load_policy, save_policy};
 pub use ppo::{Ppo, PpoBatch, PpoNetworks, PpoReport, log_density, orthogonal};
 pub use ppo_learner::PpoLearner;
