@@ -311,8 +311,7 @@ fn profile_note(profile: Profile) -> &'static str {
         }
         Profile::Paper => {
             "Paper profile: the released settings (2×256, 1 000 random steps, 40 evaluation \
-             episodes every 40 episodes), 150 000 environment steps in the place of 10⁶: both \
-             curves are flat from about 30 000 on."
+             episodes every 40 episodes), 150 000 environment steps in the place of 10⁶."
         }
     }
 }

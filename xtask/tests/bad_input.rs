@@ -131,6 +131,12 @@ fn damaged_results_are_told_and_left_alone() {
     assert_eq!(names(&cell), before);
 }
 
+fn command_on(args: &[&str], folder: &Path) -> std::process::Command {
+    let mut command = command(args);
+    command.arg(folder);
+    command
+}
+
 #[test]
 fn a_damaged_plan_or_cell_is_told_by_report() {
     let dir = tempdir().unwrap();
@@ -151,8 +157,16 @@ fn a_damaged_plan_or_cell_is_told_by_report() {
     let curve = cells.join(&names(&cells)[0]).join("curve.csv");
     let good = fs::read(&curve).unwrap();
     fs::write(&curve, "env_steps,return_mean\n1,x\n").unwrap();
-    success(command(&["report"]).arg(folder));
-    assert!(page("report.md").contains("curve.csv"), "the damaged cell is named");
+    for mut command in [command_on(&["report"], folder), reproduce()] {
+        let output = command.output().unwrap();
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(
+            message.contains("curve.csv") && message.contains("delete the folder"),
+            "{message}"
+        );
+        assert!(page("report.md").contains("curve.csv"), "the damaged cell is named");
+    }
     fs::write(&curve, good).unwrap();
     success(command(&["report"]).arg(folder));
     let report = page("report.html");
@@ -170,7 +184,7 @@ fn a_damaged_plan_or_cell_is_told_by_report() {
     let output = reproduce().output().unwrap();
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("1 of 4 cells failed; the report names them"), "{message}");
+    assert!(message.contains("1 of 4 cells cannot be used; the report names them"), "{message}");
 }
 
 /// The unfinished cell in `out`, once it has two checkpoints.

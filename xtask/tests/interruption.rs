@@ -47,6 +47,7 @@ fn survives_kills(method: &str, needed: u32) {
         // The last run printed to nobody; the same command says where the cell is, and runs nothing.
         let cell = trained(&mut train(method, &out, &[]));
         assert_same_cell(&reference, &cell);
+        assert_eq!(names(&reference), names(&cell), "the same files");
         assert_eq!(names(&out).len(), 1, "nothing else is left: {:?}", names(&out));
         if kills >= needed {
             return;

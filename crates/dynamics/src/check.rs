@@ -1,7 +1,9 @@
 //! Checks of derivatives against independent sources, entry by entry.
 
 use nalgebra::{DMatrix, DVector};
+use num_dual::HyperDual64;
 
+use crate::cost::GenericCost;
 use crate::duals::DualOracle;
 use crate::finite_difference::neighbours;
 use crate::{AnyDynamics, Cost, CostExpansion, DynamicsError, Linearization};
@@ -199,14 +201,53 @@ pub fn check_cost<C: Cost>(
             hessian[(ndx + j, i)] = (above.lu[j] - below.lu[j]) / width;
         }
     }
+    compare_cost(&found, &gradient, &hessian)
+}
+
+/// Gradient and Hessian of a stage cost against hyper-dual numbers, which carry exact second
+/// derivatives.
+pub fn check_cost_against_duals<C: GenericCost>(
+    cost: &C,
+    t: usize,
+    x: &DVector<f64>,
+    u: &DVector<f64>,
+) -> [BlockCheck; 5] {
+    let (ndx, nu) = (x.len(), u.len());
+    let mut found = CostExpansion::zeros(ndx, nu);
+    cost.expand_stage(&mut cost.workspace(), t, x, u, &mut found);
+    let mut gradient = DMatrix::zeros(ndx + nu, 1);
+    let mut hessian = DMatrix::zeros(ndx + nu, ndx + nu);
+    for i in 0..ndx + nu {
+        for j in 0..ndx + nu {
+            // ε₁ along entry i, ε₂ along entry j.
+            let seeded = |(k, &value): (usize, &f64)| {
+                let seed = |at| f64::from(u8::from(k == at));
+                HyperDual64::new(value, seed(i), seed(j), 0.0)
+            };
+            let z: Vec<_> = x.iter().chain(u.iter()).enumerate().map(seeded).collect();
+            let l = cost.stage_generic(t, &z[..ndx], &z[ndx..]);
+            gradient[(i, 0)] = l.eps1;
+            hessian[(i, j)] = l.eps1eps2;
+        }
+    }
+    compare_cost(&found, &gradient, &hessian)
+}
+
+/// Blocks of an expansion against the derivatives in the stacked [x, u].
+fn compare_cost(
+    found: &CostExpansion,
+    gradient: &DMatrix<f64>,
+    hessian: &DMatrix<f64>,
+) -> [BlockCheck; 5] {
+    let (ndx, nu) = (found.lx.len(), found.lu.len());
     let column = |v: &DVector<f64>| DMatrix::from_column_slice(v.len(), 1, v.as_slice());
     let part =
         |m: &DMatrix<f64>, row, col, rows, cols| m.view((row, col), (rows, cols)).into_owned();
     [
-        BlockCheck::compare("lx", &column(&found.lx), &part(&gradient, 0, 0, ndx, 1)),
-        BlockCheck::compare("lu", &column(&found.lu), &part(&gradient, ndx, 0, nu, 1)),
-        BlockCheck::compare("lxx", &found.lxx, &part(&hessian, 0, 0, ndx, ndx)),
-        BlockCheck::compare("lux", &found.lux, &part(&hessian, ndx, 0, nu, ndx)),
-        BlockCheck::compare("luu", &found.luu, &part(&hessian, ndx, ndx, nu, nu)),
+        BlockCheck::compare("lx", &column(&found.lx), &part(gradient, 0, 0, ndx, 1)),
+        BlockCheck::compare("lu", &column(&found.lu), &part(gradient, ndx, 0, nu, 1)),
+        BlockCheck::compare("lxx", &found.lxx, &part(hessian, 0, 0, ndx, ndx)),
+        BlockCheck::compare("lux", &found.lux, &part(hessian, ndx, 0, nu, ndx)),
+        BlockCheck::compare("luu", &found.luu, &part(hessian, ndx, ndx, nu, nu)),
     ]
 }

@@ -76,6 +76,12 @@ pub trait Cost: Send + Sync {
     fn hessian_kind(&self) -> HessianKind;
 }
 
+/// A cost written once for every [`Scalar`], so that dual numbers can check its derivatives.
+pub trait GenericCost: Cost {
+    /// ℓ(t, x, u) for a state and control of any scalar type.
+    fn stage_generic<S: Scalar>(&self, t: usize, x: &[S], u: &[S]) -> S;
+}
+
 /// The cost of ending in x: the last term of a sum, or a learned value function.
 pub trait TerminalCost: Send + Sync {
     /// Scratch of one thread.
@@ -156,9 +162,10 @@ impl QuadraticCost {
         let e = x - self.goal[i];
         if self.is_angle[i] { wrap_to_pi(e) } else { e }
     }
+}
 
-    /// ℓ on any scalar type, for the check with dual numbers.
-    pub fn stage_generic<S: Scalar>(&self, x: &[S], u: &[S]) -> S {
+impl GenericCost for QuadraticCost {
+    fn stage_generic<S: Scalar>(&self, _t: usize, x: &[S], u: &[S]) -> S {
         let mut sum = S::zero();
         for (i, &x) in x.iter().enumerate() {
             // Wrapping shifts by a constant: slope 1.
@@ -186,8 +193,8 @@ impl Cost for QuadraticCost {
         self.control_weights.len()
     }
     fn workspace(&self) {}
-    fn stage(&self, (): &mut (), _t: usize, x: &DVector<f64>, u: &DVector<f64>) -> f64 {
-        self.stage_generic(x.as_slice(), u.as_slice())
+    fn stage(&self, (): &mut (), t: usize, x: &DVector<f64>, u: &DVector<f64>) -> f64 {
+        self.stage_generic(t, x.as_slice(), u.as_slice())
     }
     fn expand_stage(
         &self,

@@ -55,7 +55,7 @@ mod task;
 
 pub use angles::{wrap_to_pi, wrap_to_tau};
 pub use continuous::{ContinuousDynamics, GenericContinuous, Scalar, SecondOrderDynamics};
-pub use cost::{Cost, CostExpansion, HessianKind, QuadraticCost, TerminalCost};
+pub use cost::{Cost, CostExpansion, GenericCost, HessianKind, QuadraticCost, TerminalCost};
 pub use duals::{DualOracle, GenericDynamics};
 pub use environment::{Environment, JacobianSource, Step, TransitionGradient};
 pub use erased::{AnyDynamics, AnyPlant, Scratch};

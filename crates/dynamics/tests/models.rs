@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use dynamics::check::{check_against_duals, check_cost};
+use dynamics::check::{check_against_duals, check_cost, check_cost_against_duals};
 use dynamics::models::{Cartpole, CartpoleParameters, DeadbandKind};
 use dynamics::{
     Dynamics, DynamicsError, Euler, FiniteDifference, Linearization, Plant, QuadraticCost, Rk4,
@@ -145,14 +145,20 @@ proptest! {
     }
 
     #[test]
-    fn quadratic_cost_has_the_derivatives_of_differences(
+    fn quadratic_cost_has_the_derivatives_of_dual_numbers_and_differences(
         x in proptest::collection::vec(-2.0..2.0_f64, 3),
         u in proptest::collection::vec(-2.0..2.0_f64, 2),
     ) {
         let cost = QuadraticCost::new(vec![0.5, 1.0, -0.2], vec![1.0, 0.3, 0.0], vec![0.1, 2.0])
             .unwrap()
-            .with_angles(&[1]);
-        for block in check_cost(&cost, 0, &DVector::from_vec(x), &DVector::from_vec(u)) {
+            .with_angles(&[1])
+            .with_control_limit(1.5);
+        let (x, u) = (DVector::from_vec(x), DVector::from_vec(u));
+        for block in check_cost_against_duals(&cost, 0, &x, &u) {
+            prop_assert!(block.error <= 1e-10, "{block:?}");
+        }
+        prop_assume!(u.iter().all(|u| (u.abs() - 1.5).abs() > 1e-4));
+        for block in check_cost(&cost, 0, &x, &u) {
             prop_assert!(block.error <= 1e-7, "{block:?}");
         }
     }

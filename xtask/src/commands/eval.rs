@@ -119,8 +119,14 @@ impl StoredRun {
     fn open(run: &Path, variant: Option<Variant>) -> Result<Self> {
         let mut config = CellConfig::read(run)?;
         config.variant = variant.unwrap_or(config.variant);
-        let actor = load_policy(&run.join("policy.safetensors"))
-            .with_context(|| format!("`{}` has no policy; is the run finished?", run.display()))?;
+        let path = run.join("policy.safetensors");
+        let actor = load_policy(&path).with_context(|| match path.exists() {
+            true => format!(
+                "the policy of `{}` is damaged; delete the folder and run it again",
+                run.display()
+            ),
+            false => format!("`{}` has no policy; is the run finished?", run.display()),
+        })?;
         Ok(Self { task: config.build_task()?, actor })
     }
 }

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::print;
 use super::reproduce::{PLAN_FILE, StoredPlan, write_report};
-use crate::report::compare;
+use crate::progress::tell;
+use crate::report::{compare, unreadable_cells};
 
 /// Arguments of `report`.
 #[derive(clap::Args)]
@@ -25,11 +26,19 @@ impl ReportArgs {
     /// # Errors
     /// A folder without a report, files that cannot be written.
     pub(crate) fn run(self) -> Result<()> {
-        let paths = write_report(&self.dir, &stored_plan(&self.dir)?)?;
+        let plan = stored_plan(&self.dir)?;
+        let paths = write_report(&self.dir, &plan)?;
         print(&format!("{}\n{}\n", paths.markdown.display(), paths.html.display()))?;
         if let Some(other) = &self.against {
             let page = compare(&self.dir, other, &self.dir)?;
             print(&format!("{}\n", page.html.display()))?;
+        }
+        let unreadable = unreadable_cells(&plan.figures);
+        for text in &unreadable {
+            tell(&format!("failed: {text}"));
+        }
+        if !unreadable.is_empty() {
+            bail!("{} cells cannot be used; the report names them", unreadable.len());
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
-use agents::RESULT_FILE;
+use agents::{RESULT_FILE, discard_checkpoints};
 use anyhow::{Context as _, Result, bail};
 use critics::write_file_atomic;
 use serde::{Deserialize, Serialize};
@@ -42,8 +42,8 @@ pub(crate) struct ReproduceArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Cells at once; each runs on one thread [default: the number of cores]
-    #[arg(long)]
-    jobs: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
     /// Folder for cells and reports
     #[arg(long, default_value = "runs")]
     out: PathBuf,
@@ -88,9 +88,9 @@ impl ReproduceArgs {
         // Seeds first, so that every curve grows evenly.
         let mut cells: Vec<_> = cells.into_values().collect();
         cells.sort_by_key(|config| config.seed);
-        let jobs = self.jobs.unwrap_or_else(default_jobs).clamp(1, cells.len().max(1));
+        let jobs = self.jobs.map_or_else(default_jobs, usize::from).min(cells.len().max(1));
         let stop = interrupt::flag()?;
-        let failures = run_cells(&cells_dir, &cells, jobs, stop)?;
+        let mut failures = run_cells(&cells_dir, &cells, jobs, stop)?;
 
         let info = RunInfo {
             profile: selection.profile.name().to_owned(),
@@ -113,12 +113,17 @@ impl ReproduceArgs {
                 paths.html.display()
             );
         }
+        failures.extend(report::unreadable_cells(&plan.figures));
         for failure in &failures {
             tell(&format!("failed: {failure}"));
         }
         print(&format!("{}\n{}\n", paths.markdown.display(), paths.html.display()))?;
         if !failures.is_empty() {
-            bail!("{} of {} cells failed; the report names them", failures.len(), cells.len());
+            bail!(
+                "{} of {} cells cannot be used; the report names them",
+                failures.len(),
+                cells.len()
+            );
         }
         Ok(())
     }
@@ -151,6 +156,8 @@ fn run_cells(
     let mut missing = Vec::new();
     for config in cells {
         if cell::folder(root, config)?.join(RESULT_FILE).exists() {
+            // A kill may have come between the cell's last rename and this.
+            discard_checkpoints(&cell::folder(root, config)?)?;
             display.found(config.total_steps());
         } else {
             missing.push(config);

@@ -174,6 +174,22 @@ pub(crate) fn load(report_json: &Path) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// The cells of figures that are there and cannot be read, each with the reason and the remedy.
+pub(crate) fn unreadable_cells(figures: &[FigureSpec]) -> Vec<String> {
+    let folders: std::collections::BTreeSet<&PathBuf> =
+        figures.iter().flat_map(|figure| &figure.groups).flat_map(|group| &group.cells).collect();
+    folders
+        .into_iter()
+        .filter_map(|folder| match cells::load(folder) {
+            cells::CellState::Corrupt(reason) => Some(format!(
+                "`{}`: {reason}; delete the folder to run the cell again",
+                folder.display()
+            )),
+            _ => None,
+        })
+        .collect()
+}
+
 /// 95 % bootstrap interval of a mean; both ends are the mean where there is one value only.
 pub(crate) fn mean_interval(values: &[f64]) -> (f64, f64) {
     let estimate = stats::Estimate::mean(values);
