@@ -33,7 +33,7 @@ impl Display {
     pub(crate) fn new(n_cells: usize, total_steps: u64) -> Self {
         let bars = MultiProgress::new();
         let total = bars.add(ProgressBar::new(total_steps));
-        total.set_style(style("{prefix:>26.bold} {bar:30.green} {percent:>3} %  {msg}"));
+        total.set_style(style("{prefix:>36.bold} {bar:30.green} {percent:>3} %  {msg}"));
         total.set_prefix("all cells");
         let start = Instant::now();
         Self {
@@ -64,7 +64,7 @@ impl Display {
     /// An observer for one cell.
     pub(crate) fn cell(&self, name: &str, total_steps: u64) -> CellDisplay<'_> {
         let bar = self.bars.insert_before(&self.total, ProgressBar::new(total_steps));
-        bar.set_style(style("{prefix:>26} {bar:30.cyan} {percent:>3} %  {msg}"));
+        bar.set_style(style("{prefix:>36} {bar:30.cyan} {percent:>3} %  {msg}"));
         bar.set_prefix(name.to_owned());
         CellDisplay { display: self, name: name.to_owned(), bar, seen: None, last_return: None }
     }

@@ -62,6 +62,8 @@ pub struct RunResult {
     pub episodes: u64,
     /// Updates.
     pub updates: u64,
+    /// Instruction path of the kernels, on which the bits depend.
+    pub instructions: String,
     /// Mean return of the last evaluation.
     pub final_return: f64,
     /// Mean return of the best evaluation.
@@ -396,6 +398,7 @@ impl<'a> Training<'a> {
             env_steps: self.progress.env_steps,
             episodes: self.progress.episodes,
             updates: self.progress.updates,
+            instructions: instruction_path().to_owned(),
             final_return: self.last_evaluation.map_or(f64::NAN, |(_, value)| value),
             best_return: self.best.map_or(f64::NAN, |best| best.return_mean),
         };

@@ -88,6 +88,10 @@ impl ReproduceArgs {
         // Seeds first, so that every curve grows evenly.
         let mut cells: Vec<_> = cells.into_values().collect();
         cells.sort_by_key(|config| config.seed);
+        // A value that a task or method refuses is told before hours of other cells.
+        for config in &cells {
+            config.check(None)?;
+        }
         let jobs = self.jobs.map_or_else(default_jobs, usize::from).min(cells.len().max(1));
         let stop = interrupt::flag()?;
         let mut failures = run_cells(&cells_dir, &cells, jobs, stop)?;
@@ -177,7 +181,7 @@ fn run_cells(
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let name = format!("{} {} #{}", config.task, config.method_name, config.seed);
+                    let name = config.id().unwrap_or_default();
                     let mut observer = display.cell(&name, config.total_steps());
                     match cell::run(root, config, None, &mut observer, stop) {
                         Ok(CellOutcome::Done | CellOutcome::Found) => observer.done(),
