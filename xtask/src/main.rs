@@ -17,7 +17,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
-use critics::{InstructionPath, set_instruction_path};
+use critics::{Backend, InstructionPath, set_backend, set_instruction_path};
 use mimalloc::MiMalloc;
 
 #[global_allocator]
@@ -30,6 +30,11 @@ struct Cli {
     /// Run the network kernels on these instructions: portable, avx2 or avx512 [default: the widest]
     #[arg(long, global = true, value_name = "PATH")]
     simd: Option<InstructionPath>,
+    /// Compute the networks with this backend: native, candle or cuda [default: native]
+    ///
+    /// candle and cuda exist in programs built with `--features candle` and `--features cuda`.
+    #[arg(long, global = true, value_name = "NAME")]
+    backend: Option<Backend>,
     #[command(subcommand)]
     command: commands::Command,
 }
@@ -51,6 +56,9 @@ impl Cli {
     fn run(self) -> anyhow::Result<()> {
         if let Some(path) = self.simd {
             set_instruction_path(path)?;
+        }
+        if let Some(backend) = self.backend {
+            set_backend(backend)?;
         }
         self.command.run()
     }

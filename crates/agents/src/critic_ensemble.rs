@@ -41,15 +41,15 @@ pub struct LossBalance {
 }
 
 /// Q₁ (and Q₂) with targets, optimisers and loss balance.
+///
+/// Two critics never read one another, so their passes run side by side where the current rayon pool
+/// has a second thread and the networks are large enough; what joins them goes in their order, and
+/// the bits do not depend on the number of threads.
 pub struct CriticEnsemble<T: Real> {
     shape: TransitionShape,
     value_gradient: Option<ValueGradientSettings>,
     /// Q₁ … Q_n.
-    pub nets: Vec<Mlp<T>>,
-    /// Q̄₁ … Q̄_n.
-    pub targets: Vec<Mlp<T>>,
-    /// Adam of each critic.
-    pub optimizers: Vec<Adam<T>>,
+    pub members: Vec<Critic<T>>,
     /// State of the gradient losses.
     pub balance: LossBalance,
     /// Regression steps done.
@@ -57,36 +57,55 @@ pub struct CriticEnsemble<T: Real> {
     scratch: Scratch<T>,
 }
 
-/// Buffers of one step; nothing is allocated after construction.
-struct Scratch<T: Real> {
-    nets: Vec<MlpWorkspace<T>>,
+/// One critic.
+pub struct Critic<T: Real> {
+    /// Q.
+    pub net: Mlp<T>,
+    /// Q̄, which follows Q slowly.
+    pub target: Mlp<T>,
+    /// Adam of Q.
+    pub optimizer: Adam<T>,
+    scratch: CriticScratch<T>,
+}
+
+/// Buffers of one critic; nothing is allocated after construction.
+struct CriticScratch<T: Real> {
+    net: MlpWorkspace<T>,
+    /// Mean squared Bellman error, and its derivative per row.
+    q_loss: f64,
+    bellman_seed: Vec<T>,
+    /// Seeds of a reverse pass per row.
+    seed: Vec<T>,
+    /// Rows in which this critic is the smallest.
+    rows: Vec<usize>,
+    /// ∂Q/∂[o, u] rows.
+    gradient: Vec<T>,
+    /// ∂Q/∂[x, u] rows, then the derivative of the gradient losses in them.
+    state_gradient: Vec<T>,
+    v_state: Vec<T>,
+    v_action: Vec<T>,
+    /// The same pushed forward to [o, u].
+    v: Vec<T>,
+    grads: Vec<T>,
+}
+
+/// Buffers that the critics share.
+struct Scratch<T> {
     /// [o, u] rows.
     inputs: Vec<T>,
     /// min Q per row, and which critic it is.
     min_q: Vec<T>,
     which: Vec<usize>,
-    /// Derivative of the Bellman error per row.
-    bellman_seed: Vec<T>,
-    /// Seeds of a reverse pass per row.
-    seed: Vec<T>,
-    /// ∂Q/∂[o, u] rows of one critic, and summed over the critics.
+    /// ∂min Q/∂[o, u] rows.
     gradient: Vec<T>,
-    gradient_sum: Vec<T>,
-    /// ∂Q/∂[x, u] rows, then the derivative of the losses in them.
-    state_gradient: Vec<T>,
     /// Targets G, in state coordinates.
     target_gradient: Vec<T>,
-    v_state: Vec<T>,
-    v_action: Vec<T>,
-    /// The same pushed forward to [o, u].
-    v: Vec<T>,
     column: Vec<f64>,
-    grads: Vec<Vec<T>>,
     probe_grads: Vec<T>,
 }
 
 impl<T: Real> CriticEnsemble<T> {
-    /// One or two networks of one shape with fresh optimisers and loss balance.
+    /// One or two networks of one shape with their target copies, fresh optimisers and loss balance.
     #[must_use]
     pub fn new(
         nets: Vec<Mlp<T>>,
@@ -102,64 +121,84 @@ impl<T: Real> CriticEnsemble<T> {
         let median = RunningMedian { values: None, decay };
         let (n, TransitionShape { n_observations: no, nu, ndx }) = (batch_size, shape);
         let zeros = |len: usize| vec![T::ZERO; len];
-        let scratch = Scratch {
-            nets: nets.iter().map(|net| net.workspace(n)).collect(),
-            inputs: zeros(n * (no + nu)),
-            min_q: zeros(n),
-            which: vec![0; n],
-            bellman_seed: zeros(n),
-            seed: zeros(n),
-            gradient: zeros(n * (no + nu)),
-            gradient_sum: zeros(n * (no + nu)),
-            state_gradient: zeros(n * (ndx + nu)),
-            target_gradient: zeros(n * (ndx + nu)),
-            v_state: zeros(n * (ndx + nu)),
-            v_action: zeros(n * (ndx + nu)),
-            v: zeros(n * (no + nu)),
-            column: Vec::with_capacity(n),
-            grads: vec![zeros(n_params); nets.len()],
-            probe_grads: zeros(n_params),
-        };
+        let members = nets.into_iter().zip(targets).map(|(net, target)| Critic {
+            scratch: CriticScratch {
+                net: net.workspace(n),
+                q_loss: 0.0,
+                bellman_seed: zeros(n),
+                seed: zeros(n),
+                rows: Vec::with_capacity(n),
+                gradient: zeros(n * (no + nu)),
+                state_gradient: zeros(n * (ndx + nu)),
+                v_state: zeros(n * (ndx + nu)),
+                v_action: zeros(n * (ndx + nu)),
+                v: zeros(n * (no + nu)),
+                grads: zeros(n_params),
+            },
+            optimizer: Adam::new(n_params, adam),
+            net,
+            target,
+        });
         Self {
+            members: members.collect(),
             shape,
             value_gradient,
-            optimizers: nets.iter().map(|_| Adam::new(n_params, adam)).collect(),
-            nets,
-            targets,
             balance: LossBalance {
                 kappa: None,
                 state_median: median.clone(),
                 action_median: median,
             },
             n_steps: 0,
-            scratch,
+            scratch: Scratch {
+                inputs: zeros(n * (no + nu)),
+                min_q: zeros(n),
+                which: vec![0; n],
+                gradient: zeros(n * (no + nu)),
+                target_gradient: zeros(n * (ndx + nu)),
+                column: Vec::with_capacity(n),
+                probe_grads: zeros(n_params),
+            },
         }
     }
 
     /// min Q̄(o, u) over the target critics, per row.
     pub fn target_minimum(&mut self, o: &[T], u: &[T]) -> &[T] {
         join(o, u, self.shape, &mut self.scratch.inputs);
-        minimum(&self.targets, &mut self.scratch);
-        &self.scratch.min_q
+        let inputs = &self.scratch.inputs;
+        side_by_side(&mut self.members, |critic| {
+            critic.target.forward(inputs, &mut critic.scratch.net);
+        });
+        self.take_minimum(self.members.len())
     }
 
     /// ∂min Q̄/∂[o, u] per row, after [`CriticEnsemble::target_minimum`].
     pub fn target_minimum_gradient(&mut self) -> &[T] {
-        minimum_gradient(&self.targets, T::ONE, &mut self.scratch);
-        &self.scratch.gradient_sum
+        self.seed_minimum(self.members.len(), T::ONE);
+        side_by_side(&mut self.members, |critic| {
+            let CriticScratch { net, seed, rows, gradient, .. } = &mut critic.scratch;
+            critic.target.input_gradient_of_rows(&seed[..rows.len()], rows, net, gradient);
+        });
+        self.sum_gradients(self.members.len())
     }
 
     /// min Q(o, u) over the first `n` critics, per row.
     pub fn minimum(&mut self, n: usize, o: &[T], u: &[T]) -> &[T] {
         join(o, u, self.shape, &mut self.scratch.inputs);
-        minimum(&self.nets[..n], &mut self.scratch);
-        &self.scratch.min_q
+        let inputs = &self.scratch.inputs;
+        side_by_side(&mut self.members[..n], |critic| {
+            critic.net.forward(inputs, &mut critic.scratch.net);
+        });
+        self.take_minimum(n)
     }
 
     /// `weight`·∂min Q/∂[o, u] per row, after [`CriticEnsemble::minimum`] of the same `n`.
     pub fn minimum_gradient(&mut self, n: usize, weight: T) -> &[T] {
-        minimum_gradient(&self.nets[..n], weight, &mut self.scratch);
-        &self.scratch.gradient_sum
+        self.seed_minimum(n, weight);
+        side_by_side(&mut self.members[..n], |critic| {
+            let CriticScratch { net, seed, rows, gradient, .. } = &mut critic.scratch;
+            critic.net.input_gradient_of_rows(&seed[..rows.len()], rows, net, gradient);
+        });
+        self.sum_gradients(n)
     }
 
     /// Gradient targets G = ρ + γ·mask·λ A from the costate λ at the next observation (rows of
@@ -189,121 +228,111 @@ impl<T: Real> CriticEnsemble<T> {
     /// One Adam step on L = Σᵢ mean(Qᵢ − y)² + ζ_s κ_s L_s + ζ_a κ_a L_a   (eqs. 16–18); the
     /// gradient losses only where they are switched on, against the targets set before.
     pub fn regress(&mut self, batch: &Batch<T>, y: &[T]) -> CriticReport {
-        let mut report = CriticReport::default();
         join(&batch.o, &batch.u, self.shape, &mut self.scratch.inputs);
-        for i in 0..self.nets.len() {
-            let s = &mut self.scratch;
-            let q = self.nets[i].forward(&s.inputs, &mut s.nets[i]);
-            let q_loss = squared_error(q, y, &mut s.bellman_seed);
-            report.critic_loss += q_loss;
-            report.q_loss[i.min(1)] = q_loss;
-            s.grads[i].fill(T::ZERO);
-            if self.value_gradient.is_some() {
-                self.gradient_losses(i, batch, &mut report);
-            } else {
-                let Scratch { nets, bellman_seed, grads, .. } = s;
-                self.nets[i].backward(bellman_seed, &mut nets[i], &mut grads[i], None);
+        let mut report = match self.value_gradient.clone() {
+            Some(vg) => self.regress_with_gradients(&vg, batch, y),
+            None => {
+                let inputs = &self.scratch.inputs;
+                side_by_side(&mut self.members, |critic| {
+                    critic.bellman_error(inputs, y);
+                    let CriticScratch { net, bellman_seed, grads, .. } = &mut critic.scratch;
+                    grads.fill(T::ZERO);
+                    critic.net.backward(bellman_seed, net, grads, None);
+                    critic.optimizer.step(critic.net.params_mut(), grads);
+                });
+                CriticReport::default()
             }
-        }
-        if let Some(vg) = &self.value_gradient {
-            report.kappa = self.balance.kappa.unwrap_or_default();
-            report.critic_loss += vg.zeta_s * report.kappa[0] * report.state_gradient_loss
-                + vg.zeta_a * report.kappa[1] * report.action_gradient_loss;
-        }
-        for ((net, optimizer), grads) in
-            self.nets.iter_mut().zip(&mut self.optimizers).zip(&self.scratch.grads)
-        {
-            optimizer.step(net.params_mut(), grads);
+        };
+        for (loss, critic) in report.q_loss.iter_mut().zip(&self.members) {
+            *loss = critic.scratch.q_loss;
+            report.critic_loss += *loss;
         }
         self.n_steps += 1;
         report
     }
 
-    /// Critics and targets by name.
-    pub fn networks(&self) -> impl Iterator<Item = (&'static str, &Mlp<T>)> {
-        let critics = ["critic1", "critic2"].into_iter().zip(&self.nets);
-        critics.chain(["target1", "target2"].into_iter().zip(&self.targets))
-    }
-
-    /// The same in the same order, to be changed.
-    pub fn networks_mut(&mut self) -> impl Iterator<Item = &mut Mlp<T>> {
-        self.nets.iter_mut().chain(&mut self.targets)
-    }
-
-    /// Optimisers by name.
-    pub fn optimizers(&self) -> impl Iterator<Item = (&'static str, &Adam<T>)> {
-        ["adam.critic1", "adam.critic2"].into_iter().zip(&self.optimizers)
-    }
-
-    /// Q̄ ← (1 − τ) Q̄ + τ Q.
-    pub fn update_targets(&mut self, tau: f64) {
-        for (target, net) in self.targets.iter_mut().zip(&self.nets) {
-            soft_update(target.params_mut(), net.params(), tau);
-        }
-    }
-
-    /// Hinge losses L_s, L_a of ∇Qᵢ against G, their on-line weights, and the gradient of everything
-    /// critic i minimises, in one reverse pass.
-    fn gradient_losses(&mut self, i: usize, batch: &Batch<T>, report: &mut CriticReport) {
-        let Some(vg) = self.value_gradient.clone() else { return };
-        let TransitionShape { nu, ndx, .. } = self.shape;
-        let n = batch.reward.len();
+    /// [`CriticEnsemble::regress`] with the hinge losses L_s, L_a of ∇Qᵢ against G; the gradient of
+    /// everything that a critic minimises takes one reverse pass.
+    fn regress_with_gradients(
+        &mut self,
+        vg: &ValueGradientSettings,
+        batch: &Batch<T>,
+        y: &[T],
+    ) -> CriticReport {
+        let shape = self.shape;
+        let TransitionShape { nu, ndx, .. } = shape;
+        let mut report = CriticReport::default();
         let s = &mut self.scratch;
-        s.seed.fill(T::ONE);
-        self.nets[i].input_gradient(&s.seed, &mut s.nets[i], &mut s.gradient);
-        pull_back(&s.gradient, &batch.observation_jacobian, self.shape, &mut s.state_gradient);
-        let mut loss = |columns, median, v: &mut [T]| {
-            gradient_loss(
-                &s.state_gradient,
-                &s.target_gradient,
-                &batch.mask,
-                n,
-                ndx + nu,
-                columns,
-                median,
-                &mut s.column,
-                v,
-            )
-        };
-        report.state_gradient_loss += loss(0..ndx, &mut self.balance.state_median, &mut s.v_state);
-        report.action_gradient_loss +=
-            loss(ndx..ndx + nu, &mut self.balance.action_median, &mut s.v_action);
-        if i == 0 && self.n_steps.is_multiple_of(vg.kappa_interval.max(1)) {
-            self.weigh_losses(batch, &vg);
+        let inputs = &s.inputs;
+        side_by_side(&mut self.members, |critic| {
+            critic.bellman_error(inputs, y);
+            let CriticScratch { net, seed, gradient, state_gradient, .. } = &mut critic.scratch;
+            seed.fill(T::ONE);
+            critic.net.input_gradient(seed, net, gradient);
+            pull_back(gradient, &batch.observation_jacobian, shape, state_gradient);
+        });
+        // The running medians are common to the critics and see them in their order.
+        for critic in &mut self.members {
+            let CriticScratch { state_gradient, v_state, v_action, .. } = &mut critic.scratch;
+            let mut loss = |columns, median, v: &mut [T]| {
+                gradient_loss(
+                    state_gradient,
+                    &s.target_gradient,
+                    &batch.mask,
+                    batch.reward.len(),
+                    ndx + nu,
+                    columns,
+                    median,
+                    &mut s.column,
+                    v,
+                )
+            };
+            report.state_gradient_loss += loss(0..ndx, &mut self.balance.state_median, v_state);
+            report.action_gradient_loss +=
+                loss(ndx..ndx + nu, &mut self.balance.action_median, v_action);
         }
-        let kappa = self.balance.kappa.unwrap_or_default();
-        let (state, action) =
-            (T::from_f64(vg.zeta_s * kappa[0]), T::from_f64(vg.zeta_a * kappa[1]));
-        let s = &mut self.scratch;
-        for ((v, &v_state), &v_action) in
-            s.state_gradient.iter_mut().zip(&s.v_state).zip(&s.v_action)
-        {
-            *v = state * v_state + action * v_action;
+        if self.n_steps.is_multiple_of(vg.kappa_interval.max(1)) {
+            self.weigh_losses(batch, vg);
         }
-        push_forward(&s.state_gradient, &batch.observation_jacobian, self.shape, &mut s.v);
-        let Scratch { nets, v, bellman_seed, seed, grads, .. } = s;
-        self.nets[i].tangent(v, &mut nets[i]);
-        self.nets[i].sobolev_backward(bellman_seed, seed, &mut nets[i], &mut grads[i]);
+        report.kappa = self.balance.kappa.unwrap_or_default();
+        let weights = [vg.zeta_s * report.kappa[0], vg.zeta_a * report.kappa[1]];
+        report.critic_loss =
+            weights[0] * report.state_gradient_loss + weights[1] * report.action_gradient_loss;
+        let [state, action] = weights.map(T::from_f64);
+        side_by_side(&mut self.members, |critic| {
+            let s = &mut critic.scratch;
+            for ((v, &v_state), &v_action) in
+                s.state_gradient.iter_mut().zip(&s.v_state).zip(&s.v_action)
+            {
+                *v = state * v_state + action * v_action;
+            }
+            push_forward(&s.state_gradient, &batch.observation_jacobian, shape, &mut s.v);
+            s.grads.fill(T::ZERO);
+            critic.net.tangent(&s.v, &mut s.net);
+            critic.net.sobolev_backward(&s.bellman_seed, &s.seed, &mut s.net, &mut s.grads);
+            critic.optimizer.step(critic.net.params_mut(), &s.grads);
+        });
+        report
     }
 
     /// κ_s, κ_a = ‖∂L_q/∂W‖ / ‖∂L_s/∂W‖, ‖∂L_a/∂W‖ with W the second layer's weights of the first
     /// critic, smoothed over the recomputations   (eq. 18)
     fn weigh_losses(&mut self, batch: &Batch<T>, vg: &ValueGradientSettings) {
-        let spec = self.nets[0].spec();
+        let Scratch { min_q: zeros, probe_grads, .. } = &mut self.scratch;
+        // Only the directional derivative counts in a gradient loss, not the value.
+        zeros.fill(T::ZERO);
+        let Critic { net: critic, scratch: s, .. } = &mut self.members[0];
+        let spec = critic.spec();
         let w = spec.weight(1.min(spec.n_layers() - 1));
-        let critic = &self.nets[0];
-        let s = &mut self.scratch;
-        s.probe_grads.fill(T::ZERO);
-        critic.backward(&s.bellman_seed, &mut s.nets[0], &mut s.probe_grads, None);
-        let q_norm = norm(&s.probe_grads[w.clone()]);
+        probe_grads.fill(T::ZERO);
+        critic.backward(&s.bellman_seed, &mut s.net, probe_grads, None);
+        let q_norm = norm(&probe_grads[w.clone()]);
         let mut ratio = |v_x: &[T]| {
             push_forward(v_x, &batch.observation_jacobian, self.shape, &mut s.v);
-            s.probe_grads.fill(T::ZERO);
-            critic.tangent(&s.v, &mut s.nets[0]);
-            // Only the directional derivative counts here, not the value.
-            s.min_q.fill(T::ZERO);
-            critic.sobolev_backward(&s.min_q, &s.seed, &mut s.nets[0], &mut s.probe_grads);
-            q_norm / norm(&s.probe_grads[w.clone()])
+            probe_grads.fill(T::ZERO);
+            critic.tangent(&s.v, &mut s.net);
+            critic.sobolev_backward(zeros, &s.seed, &mut s.net, probe_grads);
+            q_norm / norm(&probe_grads[w.clone()])
         };
         let fresh = [ratio(&s.v_state), ratio(&s.v_action)];
         let keep = vg.kappa_smoothing;
@@ -318,34 +347,100 @@ impl<T: Real> CriticEnsemble<T> {
             }
         }));
     }
-}
 
-/// Writes the minimum over `nets` for the rows in `s.inputs`, and which network has it.
-fn minimum<T: Real>(nets: &[Mlp<T>], s: &mut Scratch<T>) {
-    for (i, (net, ws)) in nets.iter().zip(&mut s.nets).enumerate() {
-        for (b, &q) in net.forward(&s.inputs, ws).iter().enumerate() {
-            if i == 0 || q < s.min_q[b] {
-                s.min_q[b] = q;
-                s.which[b] = i;
+    /// Q̄ ← (1 − τ) Q̄ + τ Q.
+    pub fn update_targets(&mut self, tau: f64) {
+        side_by_side(&mut self.members, |critic| {
+            soft_update(critic.target.params_mut(), critic.net.params(), tau);
+        });
+    }
+
+    /// Critics and targets by name.
+    pub fn networks(&self) -> impl Iterator<Item = (&'static str, &Mlp<T>)> {
+        let critics = ["critic1", "critic2"].into_iter().zip(self.members.iter().map(|c| &c.net));
+        critics
+            .chain(["target1", "target2"].into_iter().zip(self.members.iter().map(|c| &c.target)))
+    }
+
+    /// The same in the same order, to be changed.
+    pub fn networks_mut(&mut self) -> impl Iterator<Item = &mut Mlp<T>> {
+        let (nets, targets): (Vec<_>, Vec<_>) =
+            self.members.iter_mut().map(|c| (&mut c.net, &mut c.target)).unzip();
+        nets.into_iter().chain(targets)
+    }
+
+    /// Optimisers by name.
+    pub fn optimizers(&self) -> impl Iterator<Item = (&'static str, &Adam<T>)> {
+        ["adam.critic1", "adam.critic2"].into_iter().zip(self.members.iter().map(|c| &c.optimizer))
+    }
+
+    /// The same in the same order, to be changed.
+    pub fn optimizers_mut(&mut self) -> impl Iterator<Item = &mut Adam<T>> {
+        self.members.iter_mut().map(|c| &mut c.optimizer)
+    }
+
+    /// The minimum over the first `n` critics' last outputs, and which critic has it.
+    fn take_minimum(&mut self, n: usize) -> &[T] {
+        let Scratch { min_q, which, .. } = &mut self.scratch;
+        for (i, critic) in self.members[..n].iter().enumerate() {
+            for ((min_q, which), &q) in
+                min_q.iter_mut().zip(which.iter_mut()).zip(critic.scratch.net.out())
+            {
+                if i == 0 || q < *min_q {
+                    (*min_q, *which) = (q, i);
+                }
             }
         }
+        min_q
     }
-}
 
-/// Writes `weight`·∂min Q/∂[o, u] into `s.gradient_sum`, after [`minimum`] of the same networks.
-fn minimum_gradient<T: Real>(nets: &[Mlp<T>], weight: T, s: &mut Scratch<T>) {
-    for (i, net) in nets.iter().enumerate() {
-        for (seed, &which) in s.seed.iter_mut().zip(&s.which) {
-            *seed = if which == i { weight } else { T::ZERO };
+    /// Seeds every critic in the rows where it has the minimum.
+    fn seed_minimum(&mut self, n: usize, weight: T) {
+        for (i, critic) in self.members[..n].iter_mut().enumerate() {
+            let CriticScratch { seed, rows, .. } = &mut critic.scratch;
+            let which = self.scratch.which.iter().enumerate();
+            rows.clear();
+            rows.extend(which.filter(|&(_, &which)| which == i).map(|(row, _)| row));
+            seed.fill(weight);
         }
-        if i == 0 {
-            net.input_gradient(&s.seed, &mut s.nets[i], &mut s.gradient_sum);
-        } else {
-            net.input_gradient(&s.seed, &mut s.nets[i], &mut s.gradient);
-            for (sum, &part) in s.gradient_sum.iter_mut().zip(&s.gradient) {
+    }
+
+    /// Adds up the first `n` critics' input gradients.
+    fn sum_gradients(&mut self, n: usize) -> &[T] {
+        let sum = &mut self.scratch.gradient;
+        sum.copy_from_slice(&self.members[0].scratch.gradient);
+        for critic in &self.members[1..n] {
+            for (sum, &part) in sum.iter_mut().zip(&critic.scratch.gradient) {
                 *sum += part;
             }
         }
+        sum
+    }
+}
+
+impl<T: Real> Critic<T> {
+    /// Evaluates the rows in `inputs`; mean (Q − y)², and its derivative in Q.
+    fn bellman_error(&mut self, inputs: &[T], y: &[T]) {
+        let s = &mut self.scratch;
+        let q = self.net.forward(inputs, &mut s.net);
+        s.q_loss = squared_error(q, y, &mut s.bellman_seed);
+    }
+}
+
+/// Multiply-adds of a forward pass from which handing a critic to another thread pays: about ten
+/// times as long as the hand-over takes.
+const WORTH_A_THREAD: usize = 4_000_000;
+
+/// Does `pass` for every critic, at the same time where that pays.
+fn side_by_side<T: Real>(critics: &mut [Critic<T>], pass: impl Fn(&mut Critic<T>) + Sync) {
+    match critics {
+        [first, second]
+            if first.scratch.seed.len() * first.net.params().len() >= WORTH_A_THREAD
+                && rayon::current_num_threads() > 1 =>
+        {
+            rayon::join(|| pass(first), || pass(second));
+        }
+        critics => critics.iter_mut().for_each(pass),
     }
 }
 

@@ -4,6 +4,7 @@ use critics::{CheckpointError, CriticError};
 use dynamics::DynamicsError;
 use thiserror::Error;
 
+use crate::EpisodeError;
 use crate::csv_log::LogError;
 
 /// Errors of agents, training and evaluation.
@@ -89,6 +90,17 @@ pub enum LearnError {
         /// What failed.
         #[source]
         source: DynamicsError,
+    },
+    /// An evaluation failed.
+    #[error("the evaluation at environment step {env_step} failed (seed {seed})")]
+    Evaluation {
+        /// Seed of the run.
+        seed: u64,
+        /// Environment steps done.
+        env_step: u64,
+        /// Which episode, and what failed.
+        #[source]
+        source: EpisodeError,
     },
     /// A model, a network or an environment cannot be set up.
     #[error(transparent)]

@@ -1,15 +1,19 @@
 //! How good a policy is: undiscounted returns of whole episodes on a task's plant.
 
-use dynamics::{DynamicsError, Environment, Stream, Task};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dynamics::{DynamicsError, Environment, Stream, StreamState, Task};
 use nalgebra::DVector;
+use rayon::prelude::*;
 use serde::Serialize;
+use thiserror::Error;
 
 use crate::{Episode, Policy};
 
 /// Returns and lengths of the episodes of an evaluation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evaluation {
-    /// One entry per episode.
+    /// One entry per episode, in order.
     pub episodes: Vec<Episode>,
 }
 
@@ -51,25 +55,120 @@ impl Evaluation {
     }
 }
 
-/// Runs `n_episodes` episodes of `policy`, starts drawn from `stream`.
+/// An episode of an evaluation that failed.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("episode {episode} of the evaluation failed")]
+pub struct EpisodeError {
+    /// The first episode that failed, from 0.
+    pub episode: usize,
+    /// What failed.
+    #[source]
+    pub source: DynamicsError,
+}
+
+/// Runs `n_episodes` episodes of `policy`, starts drawn from `stream` one after another.
+///
+/// Otherwise as [`evaluate_from`].
 ///
 /// # Errors
-/// What the plant reports.
+/// As [`evaluate_from`].
 pub fn evaluate(
     task: &dyn Task,
     policy: &mut dyn Policy,
     n_episodes: usize,
     stream: &mut Stream,
-) -> Result<Evaluation, DynamicsError> {
+) -> Result<Evaluation, EpisodeError> {
+    let nx = task.plant().any_nx();
+    let starts: Vec<_> = (0..n_episodes)
+        .map(|_| {
+            let mut x0 = DVector::zeros(nx);
+            task.sample_x0(stream, &mut x0);
+            x0
+        })
+        .collect();
+    evaluate_from(task, policy, &starts, stream)
+}
+
+/// Runs one episode of `policy` from each of `starts` (nx entries each).
+///
+/// The episodes run in parallel in the current rayon pool, each thread with its own
+/// [`Policy::fork`]; a policy that cannot be forked runs them one after another. Episode `i` gets
+/// the exogenous noise of a stream made from `i` and from seed and name of `stream`, wherever that
+/// stands, so the numbers do not depend on the number of threads.
+///
+/// # Errors
+/// [`EpisodeError`] with what the first failing episode reports: what the plant reports, a start of
+/// the wrong size or with entries that are not finite.
+pub fn evaluate_from(
+    task: &dyn Task,
+    policy: &mut dyn Policy,
+    starts: &[DVector<f64>],
+    stream: &Stream,
+) -> Result<Evaluation, EpisodeError> {
+    let n_workers = rayon::current_num_threads().min(starts.len());
+    if n_workers > 1
+        && let Some(policies) = forks(policy, n_workers)
+    {
+        return in_parallel(task, policies, starts, stream);
+    }
     let mut evaluation = Evaluation::default();
-    let mut env = environment(task, stream);
-    for _ in 0..n_episodes {
-        env.reset(stream);
-        let mut total_reward = 0.0;
-        run_episode(task, &mut env, policy, |_, _, reward| total_reward += reward)?;
-        evaluation.episodes.push(Episode { total_reward, length: env.t() });
+    for (episode, start) in starts.iter().enumerate() {
+        let outcome = episode_from(task, policy, start, stream, episode);
+        evaluation.episodes.push(outcome.map_err(|source| EpisodeError { episode, source })?);
     }
     Ok(evaluation)
+}
+
+fn forks(policy: &dyn Policy, n: usize) -> Option<Vec<Box<dyn Policy + '_>>> {
+    (0..n).map(|_| policy.fork()).collect()
+}
+
+/// Each policy takes the next episode that nobody has begun; results come together by index.
+fn in_parallel(
+    task: &dyn Task,
+    policies: Vec<Box<dyn Policy + '_>>,
+    starts: &[DVector<f64>],
+    stream: &Stream,
+) -> Result<Evaluation, EpisodeError> {
+    let next = AtomicUsize::new(0);
+    let mut outcomes: Vec<_> = policies
+        .into_par_iter()
+        .with_max_len(1)
+        .flat_map_iter(|mut policy| {
+            let next = &next;
+            std::iter::from_fn(move || {
+                let episode = next.fetch_add(1, Ordering::Relaxed);
+                let start = starts.get(episode)?;
+                let outcome = episode_from(task, &mut *policy, start, stream, episode);
+                if outcome.is_err() {
+                    // What has not begun comes after this episode and would be in vain.
+                    next.store(starts.len(), Ordering::Relaxed);
+                }
+                Some((episode, outcome))
+            })
+        })
+        .collect();
+    outcomes.sort_unstable_by_key(|(episode, _)| *episode);
+    let episodes = outcomes
+        .into_iter()
+        .map(|(episode, outcome)| outcome.map_err(|source| EpisodeError { episode, source }));
+    Ok(Evaluation { episodes: episodes.collect::<Result<_, _>>()? })
+}
+
+/// Episode number `index` of an evaluation. It has an environment of its own: nothing that a plant
+/// keeps in its workspace goes from one episode into the next.
+fn episode_from(
+    task: &dyn Task,
+    policy: &mut dyn Policy,
+    start: &DVector<f64>,
+    stream: &Stream,
+    index: usize,
+) -> Result<Episode, DynamicsError> {
+    let mut env = environment(task, stream, index);
+    env.restore(start, 0)?;
+    let mut total_reward = 0.0;
+    run_episode(task, &mut env, policy, |_, _, reward| total_reward += reward)?;
+    Ok(Episode { total_reward, length: env.t() })
 }
 
 /// One episode with its whole trajectory.
@@ -98,7 +197,7 @@ pub fn record_rollout(
     policy: &mut dyn Policy,
     stream: &mut Stream,
 ) -> Result<Rollout, DynamicsError> {
-    let mut env = environment(task, stream);
+    let mut env = environment(task, stream, 0);
     env.reset(stream);
     let mut rollout = Rollout {
         task: task.name().to_owned(),
@@ -116,11 +215,11 @@ pub fn record_rollout(
     Ok(rollout)
 }
 
-/// An environment whose exogenous noise, if any, continues from `stream`'s seed.
-fn environment<'a>(task: &'a dyn Task, stream: &Stream) -> Environment<'a> {
-    let state = stream.state();
+/// An environment whose exogenous noise, if any, has its own stream beside `stream`, one per index.
+fn environment<'a>(task: &'a dyn Task, stream: &Stream, index: usize) -> Environment<'a> {
+    let StreamState { seed, id, .. } = stream.state();
     let noise = (task.plant().any_n_noise() > 0)
-        .then(|| Stream::new(state.seed, "evaluation noise", state.id));
+        .then(|| Stream::new(seed, "evaluation noise", id.wrapping_add(index as u64)));
     Environment::new(task, noise)
 }
 

@@ -23,8 +23,12 @@
 //! - [`Learner`]: what every method offers; [`methods`]: methods by name with their settings.
 //! - [`train`]: the loop with evaluation, logs, checkpoints, early stop and resume; [`Observer`]
 //!   watches it.
-//! - [`Policy`], [`evaluate`], [`record_rollout`]: what comes out.
+//! - [`Policy`], [`evaluate`], [`evaluate_from`], [`record_rollout`]: what comes out.
+//! - [`VectorEnvironment`]: environments side by side, for methods that learn from roll-outs.
 //! - [`replay`], [`replay_log`], [`csv_log`], [`tensorboard`]: memory and files.
+//!
+//! Work is shared out over the rayon pool in which a call is made (`ThreadPool::install`), and the
+//! bits of the result do not depend on its size.
 //!
 //! Networks are in f32, physics and rewards in f64; `policy::narrow` is the one border. Nothing
 //! here prints, and no loop is written twice for two methods.
@@ -51,10 +55,11 @@ mod sac_settings;
 mod td3;
 pub mod tensorboard;
 mod train;
+mod vector_environment;
 
-pub use critic_ensemble::{CriticEnsemble, CriticReport, LossBalance};
+pub use critic_ensemble::{Critic, CriticEnsemble, CriticReport, LossBalance};
 pub use error::LearnError;
-pub use evaluation::{Evaluation, Rollout, evaluate, record_rollout};
+pub use evaluation::{EpisodeError, Evaluation, Rollout, evaluate, evaluate_from, record_rollout};
 pub use learner::{Budget, Episode, Learner, Progress};
 pub use logs::{CurveRow, LogMarks, RunLogs, Timing};
 pub use methods::{
@@ -67,6 +72,7 @@ pub use ppo::{Ppo, PpoBatch, PpoNetworks, PpoReport, log_density, orthogonal};
 pub use ppo_learner::PpoLearner;
 pub use ppo_rollout::generalized_advantages;
 pub use ppo_settings::PpoSettings;
+/// The pools in which this crate works, for callers that size one.
 pub use sac::{Sac, SacLearner, Temperature, UpdateReport};
 pub use sac_settings::{GradientTarget, SacSettings, ValueGradientSettings};
 pub use td3::{Td3, Td3Learner, Td3Report, Td3Settings};
@@ -74,3 +80,4 @@ pub use train::{
     NETWORKS_FILE, Observer, Outcome, RESULT_FILE, RunResult, Silent, Training,
     discard_checkpoints, load_networks, train,
 };
+pub use vector_environment::{RowError, SavedEnvironment, VectorEnvironment};

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use critics::{CheckpointError, Checkpoints, CriticError, Snapshot, SnapshotWriter, Tensors};
 use dynamics::{
-    DynamicsError, End, Environment, Move, Stream, StreamState, Task, TransitionGradient,
+    ActionBounds, DynamicsError, End, Environment, Move, Stream, StreamState, Task,
+    TransitionGradient,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub struct OffPolicyLearner<'a, A> {
     task: &'a dyn Task,
     seed: u64,
     interaction: Interaction,
+    /// Range of the actions that the networks see.
+    bounds: ActionBounds,
     /// Physical action = middle + half·(action of the networks), entry by entry.
     half: Vec<f64>,
     middle: Vec<f64>,
@@ -155,6 +158,7 @@ impl<'a, A: OffPolicy> OffPolicyLearner<'a, A> {
         Ok(Self {
             task,
             seed,
+            bounds: interaction.network_bounds(physical),
             half,
             middle,
             replay: Replay::new(layout, interaction.replay_capacity),
@@ -213,8 +217,8 @@ impl<'a, A: OffPolicy> OffPolicyLearner<'a, A> {
         self.task.observation().observe(self.env.x(), &mut b.observation);
         narrow(&b.observation, &mut b.o);
         if self.progress.env_steps < self.interaction.random_steps {
-            let bounds = self.interaction.network_bounds(self.task.action_bounds());
-            for (a, (&low, &high)) in b.action.iter_mut().zip(bounds.low.iter().zip(&bounds.high)) {
+            let ranges = self.bounds.low.iter().zip(&self.bounds.high);
+            for (a, (&low, &high)) in b.action.iter_mut().zip(ranges) {
                 let action = self.streams.random_action.uniform(low, high);
                 narrow(&[action], std::slice::from_mut(a));
             }
@@ -272,7 +276,10 @@ impl<'a, A: OffPolicy> OffPolicyLearner<'a, A> {
                 Some(observation) => {
                     observation.linearize(x, &mut b.ox);
                     observation.linearize(x_next, &mut b.ox_next);
-                    b.jacobian.gemm(1.0, &b.ox_next, &b.state_jacobian, 0.0);
+                    // Column by column, since nalgebra's product of larger matrices allocates.
+                    for (j, column) in b.state_jacobian.column_iter().enumerate() {
+                        b.jacobian.column_mut(j).gemv(1.0, &b.ox_next, &column, 0.0);
+                    }
                 }
             }
             derivatives = Some(Derivatives {

@@ -17,6 +17,11 @@ pub trait Policy: Send {
     fn reset(&mut self) {}
     /// Writes the action at step `t` in state `x`.
     fn act(&mut self, t: usize, x: &DVector<f64>, u: &mut DVector<f64>);
+    /// The same policy for another thread, with buffers of its own. None, the default, for one
+    /// whose actions depend on the episodes before: it must see them in order.
+    fn fork(&self) -> Option<Box<dyn Policy + '_>> {
+        None
+    }
 }
 
 /// How an [`Actor`] turns its network's outputs into actions.
@@ -130,6 +135,16 @@ impl Policy for MeanPolicy<'_> {
         self.task.observation().observe(x, &mut self.observation);
         narrow(&self.observation, &mut self.input);
         self.actor.act(&self.input, &mut self.workspace, u.as_mut_slice());
+    }
+
+    fn fork(&self) -> Option<Box<dyn Policy + '_>> {
+        Some(Box::new(Self {
+            task: self.task,
+            workspace: self.actor.workspace(1),
+            actor: self.actor.clone(),
+            observation: self.observation.clone(),
+            input: self.input.clone(),
+        }))
     }
 }
 

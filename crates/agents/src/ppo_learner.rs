@@ -3,16 +3,15 @@
 use std::path::Path;
 
 use critics::{CheckpointError, MlpWorkspace, Snapshot, SnapshotWriter, Tensors};
-use dynamics::{DynamicsError, End, Stream, StreamState, Task};
-use nalgebra::DVector;
+use dynamics::{End, Stream, StreamState, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::narrow;
 use crate::ppo::{Ppo, PpoBatch, PpoNetworks, PpoReport, log_density};
-use crate::ppo_rollout::{Decision, RolloutBuffer, Runner, SavedRunner, Sizes};
+use crate::ppo_rollout::{Decision, RolloutBuffer, Sizes};
 use crate::{
-    Actor, Budget, Episode, LearnError, Learner, MeanPolicy, Policy, PpoSettings, Progress, Squash,
-    save_policy,
+    Actor, Budget, LearnError, Learner, MeanPolicy, Policy, PpoSettings, Progress,
+    SavedEnvironment, Squash, VectorEnvironment, save_policy,
 };
 
 /// PPO learning on a task.
@@ -21,7 +20,9 @@ pub struct PpoLearner<'a> {
     seed: u64,
     settings: PpoSettings,
     agent: Ppo<f32>,
-    runners: Vec<Runner<'a>>,
+    envs: VectorEnvironment<'a>,
+    /// Noise of the actions, one stream per environment.
+    exploration: Vec<Stream>,
     rollout: RolloutBuffer,
     sizes: Sizes,
     /// Draws the order of the transitions.
@@ -35,11 +36,11 @@ pub struct PpoLearner<'a> {
 struct Buffers {
     actor: MlpWorkspace<f32>,
     critic: MlpWorkspace<f32>,
-    observation: Vec<f64>,
-    /// Observations of all environments, row after row.
+    /// Observations of environments, row after row.
     o: Vec<f32>,
     sample: Vec<f32>,
-    u: DVector<f64>,
+    /// Actions of all environments within the bounds, row after row.
+    u: Vec<f64>,
     last_values: Vec<f64>,
     order: Vec<usize>,
     batch: PpoBatch<f32>,
@@ -79,11 +80,12 @@ struct SavedState {
     env_steps: u64,
     updates: u64,
     episodes: u64,
-    environments: Vec<SavedRunner>,
+    environments: Vec<SavedEnvironment>,
+    exploration: Vec<StreamState>,
     minibatches: StreamState,
     adam_steps: u64,
     metrics: Metrics,
-    /// Transitions of the roll-out under way.
+    /// Transitions of the roll-out under way that have been counted.
     transitions: usize,
 }
 
@@ -104,7 +106,8 @@ impl<'a> PpoLearner<'a> {
         Ok(Self {
             task,
             seed,
-            runners: (0..n_envs as u64).map(|index| Runner::new(task, seed, index)).collect(),
+            envs: VectorEnvironment::new(task, seed, n_envs),
+            exploration: (0..n_envs as u64).map(|i| Stream::new(seed, "exploration", i)).collect(),
             rollout: RolloutBuffer::new(sizes),
             sizes,
             minibatches: Stream::new(seed, "minibatches", 0),
@@ -113,10 +116,9 @@ impl<'a> PpoLearner<'a> {
             buffers: Buffers {
                 actor: networks.actor.workspace(n_envs),
                 critic: networks.critic.workspace(n_envs),
-                observation: vec![0.0; sizes.n_observations],
                 o: vec![0.0; n_envs * sizes.n_observations],
                 sample: vec![0.0; sizes.nu],
-                u: DVector::zeros(sizes.nu),
+                u: vec![0.0; n_envs * sizes.nu],
                 last_values: vec![0.0; n_envs],
                 order: (0..sizes.n_transitions).collect(),
                 batch: PpoBatch::with_capacity(batch, sizes.n_observations, sizes.nu),
@@ -126,30 +128,16 @@ impl<'a> PpoLearner<'a> {
         })
     }
 
-    /// One step of one environment, and a phase of learning once the roll-out is full.
+    /// Counts one step of one environment, and learns once the roll-out is full.
     fn step(&mut self) -> Result<(), LearnError> {
-        if self.rollout.action().is_none() {
+        if self.rollout.is_counted() {
             self.decide()?;
+            self.step_all()?;
         }
-        let index = self.rollout.turn();
-        let bounds = self.task.action_bounds();
-        for (j, &action) in self.rollout.action().unwrap_or(&[]).iter().enumerate() {
-            // Only the plant sees the bounds; the log-density stays that of the action as drawn.
-            self.buffers.u[j] = f64::from(action).clamp(bounds.low[j], bounds.high[j]);
-        }
-        let step = self.runners[index].env.step(&self.buffers.u);
-        let step = step.map_err(|source| self.task_error(source))?;
-        let mut reward = step.reward;
-        if step.end == Some(End::Truncated) {
-            reward += self.task.discount() * self.value_beyond(index);
-        }
-        self.rollout.push(reward, step.end.is_none());
+        let (row, ends) = self.rollout.count();
         self.progress.env_steps += 1;
-        let runner = &mut self.runners[index];
-        runner.episode_return += step.reward;
-        if step.end.is_some() {
-            let episode = Episode { total_reward: runner.episode_return, length: runner.env.t() };
-            runner.in_episode = false;
+        if ends {
+            let episode = self.envs.episode(row);
             self.progress.episodes += 1;
             self.progress.episode = Some(episode);
             self.metrics.episodes += 1;
@@ -162,23 +150,24 @@ impl<'a> PpoLearner<'a> {
         Ok(())
     }
 
-    /// Draws the next action of every environment from the policy; episodes that are over make
-    /// place for new ones.
+    /// Draws the next action of every environment from the policy.
     fn decide(&mut self) -> Result<(), LearnError> {
-        self.runners.iter_mut().for_each(Runner::begin_if_over);
-        self.observe();
         let Sizes { n_observations: no, nu, .. } = self.sizes;
         let PpoNetworks { actor, log_std, critic } = &self.agent.networks;
+        let bounds = self.task.action_bounds();
         let b = &mut self.buffers;
+        self.envs.observe(&mut b.o);
         let mean = actor.forward(&b.o, &mut b.actor);
         let values = critic.forward(&b.o, &mut b.critic);
-        for (i, runner) in self.runners.iter_mut().enumerate() {
+        for (i, exploration) in self.exploration.iter_mut().enumerate() {
             let mean = &mean[i * nu..][..nu];
             for (j, u) in b.sample.iter_mut().enumerate() {
                 // u = μ + σε
                 let std = f64::from(log_std[j]).exp();
-                let drawn = f64::from(mean[j]) + std * runner.exploration.normal();
+                let drawn = f64::from(mean[j]) + std * exploration.normal();
                 narrow(&[drawn], std::slice::from_mut(u));
+                // Only the plant sees the bounds; the log-density is that of the action as drawn.
+                b.u[i * nu + j] = f64::from(*u).clamp(bounds.low[j], bounds.high[j]);
             }
             let decision = Decision {
                 o: &b.o[i * no..][..no],
@@ -199,30 +188,46 @@ impl<'a> PpoLearner<'a> {
         Ok(())
     }
 
-    /// Writes what every environment shows into `o`.
-    fn observe(&mut self) {
-        let b = &mut self.buffers;
-        let rows = b.o.chunks_exact_mut(self.sizes.n_observations);
-        for (runner, o) in self.runners.iter().zip(rows) {
-            self.task.observation().observe(runner.env.x(), &mut b.observation);
-            narrow(&b.observation, o);
+    /// Makes one step of every environment with the actions that are decided.
+    fn step_all(&mut self) -> Result<(), LearnError> {
+        let (b, no) = (&mut self.buffers, self.sizes.n_observations);
+        self.envs.step(&b.u).map_err(|error| LearnError::Task {
+            seed: self.seed,
+            env_step: self.progress.env_steps + error.row as u64,
+            source: error.source,
+        })?;
+        // V of the states in which the clock has stopped an episode
+        let mut n_stopped = 0;
+        for row in 0..self.envs.n_envs() {
+            if self.envs.outcome(row).end == Some(End::Truncated) {
+                self.envs.observe_reached(row, &mut b.o[n_stopped * no..][..no]);
+                n_stopped += 1;
+            }
         }
-    }
-
-    /// V of the state in which the clock has stopped an episode.
-    fn value_beyond(&mut self, index: usize) -> f64 {
-        let b = &mut self.buffers;
-        let o = &mut b.o[..self.sizes.n_observations];
-        self.task.observation().observe(self.runners[index].env.x(), &mut b.observation);
-        narrow(&b.observation, o);
-        f64::from(self.agent.networks.critic.forward(o, &mut b.critic)[0])
+        let values_beyond: &[f32] = match n_stopped {
+            0 => &[],
+            _ => self.agent.networks.critic.forward(&b.o[..n_stopped * no], &mut b.critic),
+        };
+        let mut stopped = 0;
+        for row in 0..self.envs.n_envs() {
+            let outcome = self.envs.outcome(row);
+            let mut reward = outcome.reward;
+            if outcome.end == Some(End::Truncated) {
+                reward += self.task.discount() * f64::from(values_beyond[stopped]);
+                stopped += 1;
+            }
+            self.rollout.push(reward, outcome.end.is_none());
+        }
+        Ok(())
     }
 
     /// Advantages of the roll-out, then epochs of minibatches in random order: the lower half of
     /// the algorithm box.
     fn learn(&mut self) -> Result<(), LearnError> {
-        self.observe();
         let b = &mut self.buffers;
+        for (row, o) in b.o.chunks_exact_mut(self.sizes.n_observations).enumerate() {
+            self.envs.observe_reached(row, o);
+        }
         let values = self.agent.networks.critic.forward(&b.o, &mut b.critic);
         for (last, &value) in b.last_values.iter_mut().zip(values) {
             *last = f64::from(value);
@@ -250,10 +255,6 @@ impl<'a> PpoLearner<'a> {
         }
         self.rollout.clear();
         Ok(())
-    }
-
-    fn task_error(&self, source: DynamicsError) -> LearnError {
-        LearnError::Task { seed: self.seed, env_step: self.progress.env_steps, source }
     }
 
     fn actor(&self) -> Result<Actor, LearnError> {
@@ -375,11 +376,12 @@ impl Learner for PpoLearner<'_> {
                 env_steps: self.progress.env_steps,
                 updates: self.progress.updates,
                 episodes: self.progress.episodes,
-                environments: self.runners.iter().map(Runner::save).collect(),
+                environments: self.envs.save(),
+                exploration: self.exploration.iter().map(Stream::state).collect(),
                 minibatches: self.minibatches.state(),
                 adam_steps: agent.optimizers[0].t(),
                 metrics: self.metrics.clone(),
-                transitions: self.rollout.len(),
+                transitions: self.rollout.n_counted(),
             },
         )
     }
@@ -390,7 +392,8 @@ impl Learner for PpoLearner<'_> {
         check("the method", &method.method, METHOD)?;
         let saved: SavedState = checkpoint.json(STATE_FILE)?;
         check("the seed", saved.seed, self.seed)?;
-        check("the number of environments", saved.environments.len(), self.settings.n_envs)?;
+        self.envs.restore(&saved.environments)?;
+        check("the number of exploration streams", saved.exploration.len(), self.sizes.n_envs)?;
         let room = self.sizes.n_transitions;
         if saved.transitions >= room {
             return Err(LearnError::Mismatch {
@@ -409,11 +412,7 @@ impl Learner for PpoLearner<'_> {
                 |part| tensors.f32_of_shape(&format!("adam.{name}.{part}"), &[params.len()]);
             adam.restore(moment("m")?, moment("v")?, saved.adam_steps)?;
         }
-        self.runners = saved
-            .environments
-            .into_iter()
-            .map(|saved| Runner::load(self.task, saved))
-            .collect::<Result<_, _>>()?;
+        self.exploration = saved.exploration.into_iter().map(Stream::at).collect();
         self.rollout = rollout;
         self.minibatches = Stream::at(saved.minibatches);
         self.metrics = saved.metrics;

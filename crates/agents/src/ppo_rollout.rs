@@ -1,10 +1,7 @@
-//! What PPO collects between two phases of learning and from where, and the advantages it draws
-//! from it.
+//! What PPO collects between two phases of learning, and the advantages it draws from it.
 
 use critics::{CheckpointError, Tensors};
-use dynamics::{DynamicsError, Environment, Stream, StreamState, Task};
-use nalgebra::DVector;
-use serde::{Deserialize, Serialize};
+use dynamics::Task;
 
 use crate::off_policy::transition_shape;
 use crate::ppo::PpoBatch;
@@ -45,10 +42,11 @@ pub fn generalized_advantages(
 
 /// Transitions of several environments in lockstep, with room for a whole roll-out.
 ///
-/// All environments decide at once and then step one after another, so between two steps there may
-/// be more decisions than outcomes.
+/// All environments step at once, but a run is counted in steps of one environment, and may stop
+/// between any two of them: there may be transitions that are made but not yet counted.
 pub(crate) struct RolloutBuffer {
     sizes: Sizes,
+    n_counted: usize,
     o: Vec<f32>,
     u: Vec<f32>,
     log_prob: Vec<f64>,
@@ -98,27 +96,30 @@ impl RolloutBuffer {
             advantages: vec![0.0; n],
             returns: vec![0.0; n],
             sizes,
+            n_counted: 0,
         }
     }
 
-    /// Transitions that have been made.
-    pub(crate) fn len(&self) -> usize {
-        self.rewards.len()
+    /// Transitions that have been counted.
+    pub(crate) fn n_counted(&self) -> usize {
+        self.n_counted
     }
 
+    /// Whether the next transition to count is still to be made.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.n_counted == self.rewards.len()
+    }
+
+    /// Whether a whole roll-out has been counted.
     pub(crate) fn is_full(&self) -> bool {
-        self.len() == self.sizes.n_transitions
+        self.n_counted == self.sizes.n_transitions
     }
 
-    /// The environment whose turn it is.
-    pub(crate) fn turn(&self) -> usize {
-        self.len() % self.sizes.n_envs
-    }
-
-    /// The action that this environment is to take, once it is decided.
-    pub(crate) fn action(&self) -> Option<&[f32]> {
-        let start = self.len() * self.sizes.nu;
-        self.u.get(start..start + self.sizes.nu)
+    /// Counts one transition more: its environment, and whether it has ended an episode.
+    pub(crate) fn count(&mut self) -> (usize, bool) {
+        let i = self.n_counted;
+        self.n_counted += 1;
+        (i % self.sizes.n_envs, self.mask[i] == 0.0)
     }
 
     pub(crate) fn decide(&mut self, decision: &Decision<'_>) {
@@ -128,7 +129,7 @@ impl RolloutBuffer {
         self.values.push(decision.value);
     }
 
-    /// Outcome of the action decided longest ago.
+    /// Outcome of the decision that has none yet and was made first.
     pub(crate) fn push(&mut self, reward: f64, episode_goes_on: bool) {
         self.rewards.push(reward);
         self.mask.push(f64::from(u8::from(episode_goes_on)));
@@ -178,108 +179,40 @@ impl RolloutBuffer {
         o.clear();
         u.clear();
         [log_prob, values, rewards, mask].into_iter().for_each(Vec::clear);
+        self.n_counted = 0;
     }
 
     /// Adds what is there to a checkpoint.
     pub(crate) fn save(&self, tensors: &mut Tensors) -> Result<(), CheckpointError> {
-        let (decided, made) = (self.log_prob.len(), self.len());
-        tensors.insert_f32("rollout.o", &[decided, self.sizes.n_observations], &self.o)?;
-        tensors.insert_f32("rollout.u", &[decided, self.sizes.nu], &self.u)?;
-        tensors.insert_f64("rollout.log_prob", &[decided], &self.log_prob)?;
-        tensors.insert_f64("rollout.values", &[decided], &self.values)?;
+        let made = self.rewards.len();
+        tensors.insert_f32("rollout.o", &[made, self.sizes.n_observations], &self.o)?;
+        tensors.insert_f32("rollout.u", &[made, self.sizes.nu], &self.u)?;
+        tensors.insert_f64("rollout.log_prob", &[made], &self.log_prob)?;
+        tensors.insert_f64("rollout.values", &[made], &self.values)?;
         tensors.insert_f64("rollout.rewards", &[made], &self.rewards)?;
         tensors.insert_f64("rollout.mask", &[made], &self.mask)
     }
 
-    /// A roll-out as [`RolloutBuffer::save`] stored it after `made` transitions.
+    /// A roll-out as [`RolloutBuffer::save`] stored it when `n_counted` transitions were counted.
     pub(crate) fn load(
         sizes: Sizes,
-        made: usize,
+        n_counted: usize,
         tensors: &Tensors,
     ) -> Result<Self, CheckpointError> {
-        // Decisions are made for all environments at once.
-        let decided = made.next_multiple_of(sizes.n_envs);
-        let mut rollout = Self::new(sizes);
+        // All environments step at once.
+        let made = n_counted.next_multiple_of(sizes.n_envs);
+        let mut rollout = Self { n_counted, ..Self::new(sizes) };
         let (no, nu) = (sizes.n_observations, sizes.nu);
-        rollout.o.extend(tensors.f32_of_shape("rollout.o", &[decided, no])?);
-        rollout.u.extend(tensors.f32_of_shape("rollout.u", &[decided, nu])?);
-        for (name, len, values) in [
-            ("rollout.log_prob", decided, &mut rollout.log_prob),
-            ("rollout.values", decided, &mut rollout.values),
-            ("rollout.rewards", made, &mut rollout.rewards),
-            ("rollout.mask", made, &mut rollout.mask),
+        rollout.o.extend(tensors.f32_of_shape("rollout.o", &[made, no])?);
+        rollout.u.extend(tensors.f32_of_shape("rollout.u", &[made, nu])?);
+        for (name, values) in [
+            ("rollout.log_prob", &mut rollout.log_prob),
+            ("rollout.values", &mut rollout.values),
+            ("rollout.rewards", &mut rollout.rewards),
+            ("rollout.mask", &mut rollout.mask),
         ] {
-            values.extend(tensors.f64_of_shape(name, &[len])?);
+            values.extend(tensors.f64_of_shape(name, &[made])?);
         }
         Ok(rollout)
-    }
-}
-
-/// One of the environments, with its streams.
-pub(crate) struct Runner<'a> {
-    pub(crate) env: Environment<'a>,
-    pub(crate) start: Stream,
-    pub(crate) exploration: Stream,
-    pub(crate) in_episode: bool,
-    pub(crate) episode_return: f64,
-}
-
-/// A [`Runner`] in a checkpoint.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SavedRunner {
-    in_episode: bool,
-    t: usize,
-    x: Vec<f64>,
-    episode_return: f64,
-    start: StreamState,
-    exploration: StreamState,
-    plant_noise: Option<StreamState>,
-}
-
-impl<'a> Runner<'a> {
-    pub(crate) fn new(task: &'a dyn Task, seed: u64, index: u64) -> Self {
-        let noise =
-            (task.plant().any_n_noise() > 0).then(|| Stream::new(seed, "plant noise", index));
-        Self {
-            env: Environment::new(task, noise),
-            start: Stream::new(seed, "episode starts", index),
-            exploration: Stream::new(seed, "exploration", index),
-            in_episode: false,
-            episode_return: 0.0,
-        }
-    }
-
-    /// A new episode in the place of one that is over.
-    pub(crate) fn begin_if_over(&mut self) {
-        if !self.in_episode {
-            self.env.reset(&mut self.start);
-            self.in_episode = true;
-            self.episode_return = 0.0;
-        }
-    }
-
-    pub(crate) fn save(&self) -> SavedRunner {
-        SavedRunner {
-            in_episode: self.in_episode,
-            t: self.env.t(),
-            x: self.env.x().as_slice().to_vec(),
-            episode_return: self.episode_return,
-            start: self.start.state(),
-            exploration: self.exploration.state(),
-            plant_noise: self.env.noise_stream().map(Stream::state),
-        }
-    }
-
-    pub(crate) fn load(task: &'a dyn Task, saved: SavedRunner) -> Result<Self, DynamicsError> {
-        let mut env = Environment::new(task, saved.plant_noise.map(Stream::at));
-        env.restore(&DVector::from_vec(saved.x), saved.t)?;
-        Ok(Self {
-            env,
-            start: Stream::at(saved.start),
-            exploration: Stream::at(saved.exploration),
-            in_episode: saved.in_episode,
-            episode_return: saved.episode_return,
-        })
     }
 }

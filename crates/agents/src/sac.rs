@@ -364,7 +364,7 @@ impl OffPolicy for Sac<f32> {
 
     fn optimizers_mut(&mut self) -> Vec<&mut Adam<f32>> {
         let mut optimizers = vec![&mut self.actor_optimizer];
-        optimizers.extend(&mut self.critics.optimizers);
+        optimizers.extend(self.critics.optimizers_mut());
         optimizers
     }
 

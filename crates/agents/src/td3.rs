@@ -452,7 +452,7 @@ impl OffPolicy for Td3<f32> {
 
     fn optimizers_mut(&mut self) -> Vec<&mut Adam<f32>> {
         let mut optimizers = vec![&mut self.actor_optimizer];
-        optimizers.extend(&mut self.critics.optimizers);
+        optimizers.extend(self.critics.optimizers_mut());
         optimizers
     }
 

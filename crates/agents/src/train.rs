@@ -309,7 +309,12 @@ impl<'a> Training<'a> {
             &mut *self.learner.policy()?,
             self.settings.evaluation_episodes,
             &mut stream,
-        )?;
+        )
+        .map_err(|source| LearnError::Evaluation {
+            seed: self.seed,
+            env_step: self.progress.env_steps,
+            source,
+        })?;
         self.evaluations += 1;
         let return_mean = evaluation.mean_return();
         let (return_min, return_max) = evaluation.return_range();

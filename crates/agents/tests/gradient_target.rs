@@ -89,13 +89,17 @@ fn assert_close(what: &str, found: f64, expected: f64, tolerance: f64) {
     assert!(error <= tolerance, "{what}: {found}, needed {expected}");
 }
 
+fn targets(sac: &Sac<f64>) -> Vec<Mlp<f64>> {
+    sac.critics.members.iter().map(|critic| critic.target.clone()).collect()
+}
+
 #[test]
 fn gradient_targets_are_derivatives_of_the_value_behind_them() {
     for target in [GradientTarget::Paper, GradientTarget::Released] {
         for seed in 0..4 {
             let mut sac = sac(target, seed);
             let (batch, eps) = (batch(seed), noise(seed));
-            let (actor, targets) = (sac.actor.clone(), sac.critics.targets.clone());
+            let (actor, targets) = (sac.actor.clone(), targets(&sac));
             sac.update(&batch, &eps, &noise(seed + 100));
             let mut compared = 0;
             for b in 0..N {
@@ -270,7 +274,7 @@ fn both_critics_step_along_the_gradient_of_their_whole_loss() {
     let y = (0..N).map(|b| {
         let o_next = &batch.o_next[b * NO..][..NO];
         let (action, log_prob) = act(&before.actor, o_next, &eps[b * NU..][..NU]);
-        let [q1, q2] = both(&before.critics.targets, o_next, &action);
+        let [q1, q2] = both(&targets(&before), o_next, &action);
         batch.reward[b] + GAMMA * batch.mask[b] * (q1.min(q2) - 0.2 * log_prob)
     });
     let mut loss = CriticLoss {
@@ -282,7 +286,7 @@ fn both_critics_step_along_the_gradient_of_their_whole_loss() {
     };
     let mut total = 0.0;
     for i in 0..2 {
-        let params = before.critics.nets[i].params();
+        let params = before.critics.members[i].net.params();
         let (errors, _) = loss.errors(params);
         let fresh = CriticLoss::medians_of(&errors);
         // The critics share the running median: the second one's use is the second.
@@ -297,7 +301,7 @@ fn both_critics_step_along_the_gradient_of_their_whole_loss() {
         total += loss.value(params);
         assert_gradient(
             &format!("critic {i}"),
-            &first_gradient(&after.critics.optimizers[i]),
+            &first_gradient(&after.critics.members[i].optimizer),
             params,
             |p| loss.value(p),
         );
@@ -317,13 +321,14 @@ fn the_actor_steps_along_the_gradient_of_its_loss_with_the_new_critics() {
     let before = sac(GradientTarget::Released, 9);
     let (after, report) = updated(GradientTarget::Released, 9, &batch);
     let eps = noise(109);
+    let nets: Vec<_> = after.critics.members.iter().map(|critic| critic.net.clone()).collect();
     let loss = |params: &[f64]| {
         let mut actor = before.actor.clone();
         actor.net_mut().params_mut().copy_from_slice(params);
         let rows = (0..N).map(|b| {
             let o = &batch.o[b * NO..][..NO];
             let (action, log_prob) = act(&actor, o, &eps[b * NU..][..NU]);
-            let [q1, q2] = both(&after.critics.nets, o, &action);
+            let [q1, q2] = both(&nets, o, &action);
             assert!((q1 - q2).abs() > 1e-3, "the minimum changes sides nearby");
             0.2 * log_prob - q1.min(q2)
         });

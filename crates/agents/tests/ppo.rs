@@ -307,21 +307,22 @@ fn only_the_clock_leaves_a_value_beyond_the_end() {
 }
 
 #[test]
-fn environments_step_one_by_one_and_updates_come_with_full_rollouts() {
+fn environments_step_together_and_are_counted_one_by_one() {
     let task = PointMass::new();
     let dir = tempdir().unwrap();
     let mut learner = PpoLearner::new(&task, &small(), 1).unwrap();
     let progress = learner.advance(Budget { env_steps: 4 }).unwrap();
     assert_eq!((progress.env_steps, progress.updates), (4, 0));
-    // Four steps made, and six decided.
+    // Four steps counted, and six made.
     let (tensors, state) = stored(&mut learner, dir.path());
-    assert_eq!(tensors.get_f64("rollout.rewards").unwrap().0, [4]);
+    assert_eq!(state["transitions"], 4);
+    assert_eq!(tensors.get_f64("rollout.rewards").unwrap().0, [6]);
     assert_eq!(tensors.get_f32("rollout.u").unwrap().0, [6, 1]);
     let starts: Vec<f32> =
         tensors.get_f32("rollout.o").unwrap().1.chunks(2).take(3).map(|o| o[0]).collect();
     assert!(starts[0] != starts[1] && starts[1] != starts[2], "{starts:?}");
     let steps: Vec<_> = (0..3).map(|i| state["environments"][i]["t"].as_u64()).collect();
-    assert_eq!(steps, [Some(2), Some(1), Some(1)]);
+    assert_eq!(steps, [Some(2); 3]);
 
     let metrics = learner.take_metrics();
     assert_eq!(metrics.len(), learner.metric_names().len());

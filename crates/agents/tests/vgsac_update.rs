@@ -130,10 +130,10 @@ fn three_updates_agree_with_the_released_implementation_to_1e_10() {
         );
         let after = &expected["after"];
         for (found, net, names) in [
-            (&sac.critics.nets[0], "critic", &Q1),
-            (&sac.critics.nets[1], "critic", &Q2),
-            (&sac.critics.targets[0], "critic_target", &Q1),
-            (&sac.critics.targets[1], "critic_target", &Q2),
+            (&sac.critics.members[0].net, "critic", &Q1),
+            (&sac.critics.members[1].net, "critic", &Q2),
+            (&sac.critics.members[0].target, "critic_target", &Q1),
+            (&sac.critics.members[1].target, "critic_target", &Q2),
         ] {
             assert_close(&format!("{label}, {net}"), found.params(), &params(&after[net], names));
         }

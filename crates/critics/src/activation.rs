@@ -58,6 +58,11 @@ impl Activation {
         matches!(self, Self::Silu | Self::Softplus)
     }
 
+    /// Whether φ″ is anything but 0 by declaration.
+    pub(crate) fn is_curved(self) -> bool {
+        !matches!(self, Self::Identity | Self::Relu)
+    }
+
     /// z ← φ(z + b) for every row, and the gates where there are any.
     ///
     /// `z` is batch × `bias.len()`; `gate` has the same length, or none for an ungated activation.

@@ -7,7 +7,27 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var, WithDType};
 
-use crate::{Activation, CriticError, Mlp, MlpSpec, Real};
+use crate::{Activation, Backend, CriticError, Mlp, MlpSpec, Real};
+
+/// The types that candle computes with, moved between slices and devices.
+pub trait Transfer: Sized {
+    /// The numbers of a slice, row-major, on a device.
+    #[doc(hidden)]
+    fn upload(values: &[Self], shape: &[usize], device: &Device) -> candle_core::Result<Tensor>;
+    /// All numbers of a tensor, row-major.
+    #[doc(hidden)]
+    fn download(tensor: &Tensor) -> candle_core::Result<Vec<Self>>;
+}
+
+impl<T: WithDType> Transfer for T {
+    fn upload(values: &[T], shape: &[usize], device: &Device) -> candle_core::Result<Tensor> {
+        Tensor::from_slice(values, shape, device)
+    }
+
+    fn download(tensor: &Tensor) -> candle_core::Result<Vec<T>> {
+        tensor.flatten_all()?.to_vec1()
+    }
+}
 
 /// A perceptron whose weights ([out, in]) and biases are candle variables.
 #[derive(Debug, Clone)]
@@ -23,16 +43,25 @@ fn during(operation: &'static str) -> impl Fn(candle_core::Error) -> CriticError
 }
 
 impl CandleMlp {
-    /// Copies a network into variables of its own scalar type on the CPU.
+    /// Copies a network into variables of its own scalar type, on the device of its backend (the
+    /// processor for [`Backend::Native`]).
     ///
     /// # Errors
     ///
     /// [`CriticError::Candle`] when a variable cannot be made.
-    pub fn from_mlp<T: Real + WithDType>(mlp: &Mlp<T>) -> Result<Self, CriticError> {
+    pub fn from_mlp<T: Real>(mlp: &Mlp<T>) -> Result<Self, CriticError> {
+        let device = match mlp.backend() {
+            Backend::Native => &Device::Cpu,
+            Backend::Candle(device) => device,
+        };
+        Self::on(device, mlp).map_err(during("make variables of the parameters"))
+    }
+
+    /// Copies a network into variables on a device.
+    pub(crate) fn on<T: Real>(device: &Device, mlp: &Mlp<T>) -> candle_core::Result<Self> {
         let spec = mlp.spec().clone();
         let var = |range: std::ops::Range<usize>, shape: &[usize]| {
-            Var::from_vec(mlp.params()[range].to_vec(), shape, &Device::Cpu)
-                .map_err(during("make a variable of the parameters"))
+            Var::from_tensor(&T::upload(&mlp.params()[range], shape, device)?)
         };
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for layer in 0..spec.n_layers() {
@@ -79,7 +108,10 @@ impl CandleMlp {
             1,
         )?;
         self.layers(x)
-            .and_then(|(out, slopes)| Ok((out, self.input_gradient(x, &slopes)?)))
+            .and_then(|(out, slopes)| {
+                let gradient = self.input_gradient(&out.ones_like()?, &slopes)?;
+                Ok((out, gradient))
+            })
             .map_err(during("evaluate the network with its input gradient"))
     }
 
@@ -89,10 +121,10 @@ impl CandleMlp {
     ///
     /// [`CriticError::Candle`] when `T` is not the variables' type, [`CriticError::NotFinite`] for
     /// parameters that are not finite.
-    pub fn to_mlp<T: Real + WithDType>(&self) -> Result<Mlp<T>, CriticError> {
+    pub fn to_mlp<T: Real>(&self) -> Result<Mlp<T>, CriticError> {
         let mut params = Vec::with_capacity(self.spec.n_params());
         for var in self.vars() {
-            params.extend(flat::<T>(var).map_err(during("read a variable"))?);
+            params.extend(T::download(var).map_err(during("read a variable"))?);
         }
         Mlp::new(self.spec.clone(), params)
     }
@@ -102,19 +134,33 @@ impl CandleMlp {
     /// # Errors
     ///
     /// [`CriticError::Candle`] when `T` is not the variables' type.
-    pub fn gradients<T: Real + WithDType>(&self, store: &GradStore) -> Result<Vec<T>, CriticError> {
-        let mut grads = Vec::with_capacity(self.spec.n_params());
-        for var in self.vars() {
-            match store.get(var) {
-                Some(grad) => grads.extend(flat::<T>(grad).map_err(during("read a gradient"))?),
-                None => grads.extend(std::iter::repeat_n(T::ZERO, var.elem_count())),
-            }
-        }
+    pub fn gradients<T: Real>(&self, store: &GradStore) -> Result<Vec<T>, CriticError> {
+        let mut grads = vec![T::ZERO; self.spec.n_params()];
+        self.add_gradients(store, &mut grads).map_err(during("read a gradient"))?;
         Ok(grads)
     }
 
+    /// Adds the gradients of all variables that the loss reached to a vector of the flat layout.
+    pub(crate) fn add_gradients<T: Real>(
+        &self,
+        store: &GradStore,
+        grads: &mut [T],
+    ) -> candle_core::Result<()> {
+        let mut rest = grads;
+        for var in self.vars() {
+            let (sums, behind) = rest.split_at_mut(var.elem_count());
+            rest = behind;
+            if let Some(grad) = store.get(var) {
+                for (sum, grad) in sums.iter_mut().zip(T::download(grad)?) {
+                    *sum += grad;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Outputs, and φ′(z) of every hidden layer.
-    fn layers(&self, x: &Tensor) -> candle_core::Result<(Tensor, Vec<Tensor>)> {
+    pub(crate) fn layers(&self, x: &Tensor) -> candle_core::Result<(Tensor, Vec<Tensor>)> {
         let mut h = x.clone();
         let mut slopes = Vec::with_capacity(self.weights.len());
         for (layer, (weight, bias)) in self.weights.iter().zip(&self.biases).enumerate() {
@@ -129,21 +175,27 @@ impl CandleMlp {
         Ok((h, slopes))
     }
 
-    /// W₁ᵀ(φ′(z₁) ⊙ W₂ᵀ(φ′(z₂) ⊙ … w)) of every sample.
-    fn input_gradient(&self, x: &Tensor, slopes: &[Tensor]) -> candle_core::Result<Tensor> {
-        let batch = x.dim(0)?;
-        let last = &self.weights[self.weights.len() - 1];
-        let mut bar = last.broadcast_as((batch, last.dim(1)?))?;
+    /// W₁ᵀ(φ′(z₁) ⊙ W₂ᵀ(φ′(z₂) ⊙ … W_Lᵀ s)) for the seed s (B, `n_out`) of every sample.
+    pub(crate) fn input_gradient(
+        &self,
+        seed: &Tensor,
+        slopes: &[Tensor],
+    ) -> candle_core::Result<Tensor> {
+        let mut bar = seed.matmul(&self.weights[slopes.len()])?;
         for (weight, slope) in self.weights.iter().zip(slopes).rev() {
             bar = (bar * slope)?.matmul(weight)?;
         }
         Ok(bar)
     }
-}
 
-/// All numbers of a tensor, row-major.
-fn flat<T: WithDType>(tensor: &Tensor) -> candle_core::Result<Vec<T>> {
-    tensor.flatten_all()?.to_vec1::<T>()
+    /// W_L(… φ′(z₂) ⊙ W₂(φ′(z₁) ⊙ W₁v)) for the direction v (B, `n_in`) of every sample.
+    pub(crate) fn tangent(&self, v: &Tensor, slopes: &[Tensor]) -> candle_core::Result<Tensor> {
+        let mut h_dot = v.clone();
+        for (weight, slope) in self.weights.iter().zip(slopes) {
+            h_dot = (h_dot.matmul(&weight.t()?)? * slope)?;
+        }
+        h_dot.matmul(&self.weights[slopes.len()].t()?)
+    }
 }
 
 /// φ(z) and φ′(z), both differentiable.
@@ -156,9 +208,10 @@ fn activate(activation: Activation, z: &Tensor) -> candle_core::Result<(Tensor, 
             Ok((h, slope))
         }
         Activation::Relu => {
-            // The slope is constant wherever it is defined.
+            // The slope is constant wherever it is defined. The tape of candle's own `relu` has slope 1
+            // at z = 0, where ours is 0.
             let slope = z.gt(0.0)?.to_dtype(z.dtype())?.detach();
-            Ok((z.relu()?, slope))
+            Ok(((z * &slope)?, slope))
         }
         Activation::Silu => {
             let gate = logistic(z)?;

@@ -141,10 +141,15 @@ pub fn set_instruction_path(path: InstructionPath) -> Result<(), InstructionPath
     if in_use == path { Ok(()) } else { Err(InstructionPathError::InUse { path, in_use }) }
 }
 
-/// Name of the path that this process runs on: `avx512`, `avx2`, or `portable`.
+/// Name of what the bits of this process's networks depend on: the path `avx512`, `avx2` or
+/// `portable`, or the [`Backend`](crate::Backend) in the place of our kernels.
 #[must_use]
 pub fn instruction_path() -> &'static str {
-    InstructionPath::current().name()
+    match crate::backend() {
+        crate::Backend::Native => InstructionPath::current().name(),
+        #[cfg(feature = "candle")]
+        candle => candle.name(),
+    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,16 @@
 //!
 //! - [`Mlp`] evaluates a batch, differentiates it by inputs and parameters, and
 //!   ([`Mlp::sobolev_backward`]) trains losses on input gradients with a single reverse pass;
+//! - [`Mlp::jacobian`], [`Mlp::hessian`], [`Mlp::hessian_vector`] and [`Mlp::squared_residual`] are for
+//!   solvers that use a network as value function and need its second derivative;
 //! - [`SquashedGaussian`] is the actor: actions, log-densities and their gradients by parameters and
 //!   states;
 //! - [`Adam`] and [`soft_update`] move flat parameter vectors, [`gradient_loss`] is the robust loss
 //!   on gradients;
-//! - `CandleMlp` (feature `candle`) is the same network on candle, for losses and architectures that
-//!   have no kernel here;
+//! - [`Backend`] chooses what computes them: the kernels of this crate, or candle on a processor or a
+//!   GPU (features `candle` and `cuda`), behind the same methods;
+//! - `CandleMlp` (feature `candle`) is the same network as candle's tensors, for losses and
+//!   architectures that have no kernel here;
 //! - [`Tensors`], [`Snapshot`] and [`Checkpoints`] store all of this.
 //!
 //! # Layout
@@ -22,6 +26,8 @@
 //! results overwrite theirs.
 //!
 //! # Deliberately absent
+//!
+//! These hold for the native backend; candle has a tape, allocates, and has threads of its own.
 //!
 //! - No tape: every derivative is a formula, so the gradient of a gradient costs one more pass.
 //! - No global random numbers: initial weights come from a [`dynamics::Stream`], noise from the
@@ -70,11 +76,17 @@ mod instructions;
 mod product;
 mod real;
 
+mod backend;
 mod mlp;
+mod mlp_kernels;
 mod mlp_workspace;
+
+mod hessian;
 
 #[cfg(feature = "candle")]
 mod candle_mlp;
+#[cfg(feature = "candle")]
+mod candle_tape;
 mod gaussian_policy;
 
 mod adam;
@@ -85,12 +97,14 @@ mod error;
 
 pub use activation::Activation;
 pub use adam::{Adam, AdamSettings, soft_update};
+pub use backend::{Backend, BackendError, backend, set_backend};
 #[cfg(feature = "candle")]
 pub use candle_mlp::CandleMlp;
 pub use checkpoint::*;
 pub use error::CriticError;
 pub use gaussian_policy::{PolicyWorkspace, SquashedGaussian};
 pub use gradient_loss::{RunningMedian, gradient_loss};
+pub use hessian::{HessianWorkspace, SquaredResidual};
 pub use instructions::{
     InstructionPath, InstructionPathError, instruction_path, set_instruction_path,
 };

@@ -1,17 +1,19 @@
-//! Multi-layer perceptrons with hand-written derivatives.
+//! Multi-layer perceptrons: the one face for all backends.
 //!
 //! z₁ = W₁x + b₁, h₁ = φ(z₁), …, out = W_L h_{L−1} + b_L. A batch is a slice, sample after sample.
-//! All parameters stand in one vector W₁, b₁, W₂, b₂, … with W [out, in] row-major.
+//! All parameters stand in one vector W₁, b₁, W₂, b₂, … with W [out, in] row-major. Lengths are
+//! checked here; the arithmetic is that of `mlp_kernels` or of candle.
 
 use std::ops::Range;
 
 use dynamics::Stream;
 use serde::{Deserialize, Serialize};
 
-use crate::activation::add_bias;
+#[cfg(feature = "candle")]
+use crate::candle_tape::Tape;
 use crate::error::{check_finite, check_length};
 use crate::mlp_workspace::MlpWorkspace;
-use crate::{Activation, CriticError, Products, Real};
+use crate::{Activation, Backend, CriticError, Real, backend, mlp_kernels};
 
 /// Sizes and activation of a perceptron; the output layer is linear.
 ///
@@ -118,18 +120,30 @@ pub enum Initialization {
     Pytorch,
 }
 
-/// A perceptron: its specification and its parameters.
+/// A perceptron: its specification, its parameters, and the [`Backend`] that computes it.
+///
+/// Shapes, layouts and results do not depend on the backend, results to rounding. A new network runs
+/// on the backend of the process ([`set_backend`](crate::set_backend)), at first our own kernels.
 ///
 /// The network is immutable during evaluation; everything an evaluation leaves behind is in a
 /// [`MlpWorkspace`], one per thread and per set of activations that must be kept. The derivative
 /// methods read the workspace of the last [`Mlp::forward`] and need unchanged parameters.
 ///
 /// Lengths that do not fit the network are programming errors and panic, as do workspaces of
-/// another shape and derivatives before `forward`.
-#[derive(Debug, Clone, PartialEq)]
+/// another shape and derivatives before `forward`. So does a device that fails during a computation,
+/// for instance for want of memory: the message names operation and device.
+#[derive(Debug, Clone)]
 pub struct Mlp<T: Real> {
     spec: MlpSpec,
     params: Vec<T>,
+    backend: Backend,
+}
+
+/// Two networks are equal when specification and parameters are, whatever computes them.
+impl<T: Real> PartialEq for Mlp<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.spec == other.spec && self.params == other.params
+    }
 }
 
 impl<T: Real> Mlp<T> {
@@ -143,7 +157,7 @@ impl<T: Real> Mlp<T> {
         spec.validate()?;
         check_length("`params`", params.len(), spec.n_params())?;
         check_finite("`params`", &params)?;
-        Ok(Self { spec, params })
+        Ok(Self { spec, params, backend: backend().clone() })
     }
 
     /// [`Mlp::random`] with [`Initialization::Xavier`].
@@ -207,7 +221,22 @@ impl<T: Real> Mlp<T> {
                 bias += head;
             }
         }
-        Ok(Self { spec, params })
+        Ok(Self { spec, params, backend: backend().clone() })
+    }
+
+    /// The same network on another backend.
+    ///
+    /// Derivatives of an evaluation are computed where it was made; the change counts from the next
+    /// [`Mlp::forward`] on.
+    #[must_use]
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
+    /// What computes the network.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// Sizes and activation.
@@ -245,27 +274,12 @@ impl<T: Real> Mlp<T> {
         assert_eq!(x.len() % n_in, 0, "{} numbers are no whole samples of {n_in}", x.len());
         let batch = x.len() / n_in;
         ws.begin(&self.spec, batch);
-        ws.inputs[0][..x.len()].copy_from_slice(x);
-        let last = self.spec.n_layers() - 1;
-        for layer in 0..=last {
-            let (n_in, n_out) = (self.spec.sizes[layer], self.spec.sizes[layer + 1]);
-            let bias = &self.params[self.spec.bias(layer)];
-            let (below, above) = ws.inputs.split_at_mut(layer + 1);
-            let h = &below[layer][..batch * n_in];
-            let z = match above.first_mut() {
-                Some(z) => &mut z[..batch * n_out],
-                None => &mut ws.out[..batch * n_out],
-            };
-            // Z = W H
-            Products::current().forward(&self.params[self.spec.weight(layer)], h, z, n_out, n_in);
-            if layer < last {
-                self.spec.hidden.apply(
-                    bias,
-                    z,
-                    ws.gates[layer].get_mut(..z.len()).unwrap_or(&mut []),
-                );
-            } else {
-                add_bias(bias, z);
+        match &self.backend {
+            Backend::Native => mlp_kernels::forward(self, x, ws),
+            #[cfg(feature = "candle")]
+            Backend::Candle(device) => {
+                let out = &mut ws.out[..batch * self.spec.n_out()];
+                ws.tape = Some(Tape::record(self, device, x, out));
             }
         }
         ws.out()
@@ -281,6 +295,37 @@ impl<T: Real> Mlp<T> {
     /// When a length does not fit the batch of the last `forward`.
     pub fn input_gradient(&self, seed: &[T], ws: &mut MlpWorkspace<T>, gx: &mut [T]) {
         self.reverse(seed, None, ws, None, Some(gx));
+    }
+
+    /// [`Mlp::input_gradient`] of the samples `rows` of the batch alone; `gx` is 0 for all others.
+    ///
+    /// `seed` is `rows.len()` × `n_out`, `gx` batch × `n_in`. The work is that of a batch of
+    /// `rows.len()`: what a minimum over several networks needs, where each sample concerns one.
+    ///
+    /// # Panics
+    ///
+    /// When a length does not fit, a row is not in the batch of the last `forward`, or there are more
+    /// rows than samples.
+    pub fn input_gradient_of_rows(
+        &self,
+        seed: &[T],
+        rows: &[usize],
+        ws: &mut MlpWorkspace<T>,
+        gx: &mut [T],
+    ) {
+        let (batch, n_out) = (ws.check(&self.spec), self.spec.n_out());
+        assert_eq!(seed.len(), rows.len() * n_out, "one seed per number of the rows' outputs");
+        assert_eq!(gx.len(), batch * self.spec.n_in(), "one gradient per number of the input");
+        assert!(rows.len() <= batch, "{} rows of a batch of {batch}", rows.len());
+        #[cfg(feature = "candle")]
+        if let Some(tape) = &ws.tape {
+            let mut seeds = vec![T::ZERO; batch * n_out];
+            for (seed, &row) in seed.chunks_exact(n_out).zip(rows) {
+                seeds[row * n_out..][..n_out].copy_from_slice(seed);
+            }
+            return tape.input_gradient(&seeds, gx);
+        }
+        mlp_kernels::input_gradient_of_rows(self, seed, rows, ws, gx);
     }
 
     /// `grads` += Σ ∂(seed·out)/∂θ over the batch, after [`Mlp::forward`]; also the input gradient
@@ -313,27 +358,16 @@ impl<T: Real> Mlp<T> {
     pub fn tangent<'w>(&self, v: &[T], ws: &'w mut MlpWorkspace<T>) -> &'w [T] {
         let batch = ws.check(&self.spec);
         assert_eq!(v.len(), batch * self.spec.n_in(), "one tangent per number of the last input");
-        ws.inputs[0][v.len()..2 * v.len()].copy_from_slice(v);
-        let last = self.spec.n_layers() - 1;
-        for layer in 0..=last {
-            let (n_in, n_out) = (self.spec.sizes[layer], self.spec.sizes[layer + 1]);
-            let weight = &self.params[self.spec.weight(layer)];
-            let (below, above) = ws.inputs.split_at_mut(layer + 1);
-            let h_dot = &below[layer][batch * n_in..2 * batch * n_in];
-            if let Some(above) = above.first_mut() {
-                // ż = W ḣ, then ḣ = φ′ ż
-                let z_dot = &mut ws.z_dots[layer][..batch * n_out];
-                Products::current().forward(weight, h_dot, z_dot, n_out, n_in);
-                let (h, rest) = above.split_at_mut(batch * n_out);
-                let gate = ws.gates[layer].get(..h.len()).unwrap_or(&[]);
-                self.spec.hidden.push_forward(h, gate, z_dot, &mut rest[..batch * n_out]);
-            } else {
-                let out = &mut ws.out_tangent[..batch * n_out];
-                Products::current().forward(weight, h_dot, out, n_out, n_in);
-            }
+        let n_tangents = batch * self.spec.n_out();
+        #[cfg(feature = "candle")]
+        if let Some(tape) = &mut ws.tape {
+            tape.tangent(v, &mut ws.out_tangent[..n_tangents]);
+            ws.has_tangent = true;
+            return &ws.out_tangent[..n_tangents];
         }
+        mlp_kernels::tangent(self, v, ws);
         ws.has_tangent = true;
-        &ws.out_tangent[..batch * self.spec.n_out()]
+        &ws.out_tangent[..n_tangents]
     }
 
     /// `grads` += ∂/∂θ Σ [seed·out + tangent_seed·(∂out/∂x v)] over the batch, v held constant;
@@ -341,7 +375,8 @@ impl<T: Real> Mlp<T> {
     ///
     /// Both seeds are batch × `n_out`. A loss ℓ of the input gradient g = ∇ₓout of a single output is
     /// trained with v = ∂ℓ/∂g and `tangent_seed` = 1, since dℓ = v·dg and v·g = (∂out/∂x) v. One
-    /// reverse pass serves both sums.
+    /// reverse pass serves both sums, and it is a quarter cheaper where [`Mlp::input_gradient`] with
+    /// the same `tangent_seed` has come before.
     ///
     /// # Panics
     ///
@@ -357,67 +392,36 @@ impl<T: Real> Mlp<T> {
         self.reverse(seed, Some(tangent_seed), ws, Some(grads), None);
     }
 
-    /// The reverse pass behind all derivative methods.
-    ///
-    /// With a `tangent_seed` the sensitivities to tangents stand behind those to values, as ḣ stands
-    /// behind h in the workspace: every product then simply has twice the batch.
+    /// Checks the lengths for all reverse derivatives and computes them where the evaluation was made.
     fn reverse(
         &self,
         seed: &[T],
         tangent_seed: Option<&[T]>,
         ws: &mut MlpWorkspace<T>,
-        mut grads: Option<&mut [T]>,
+        grads: Option<&mut [T]>,
         gx: Option<&mut [T]>,
     ) {
         let batch = ws.check(&self.spec);
-        let n_out = self.spec.n_out();
-        assert_eq!(seed.len(), batch * n_out, "one seed per number of the last output");
+        assert_eq!(seed.len(), batch * self.spec.n_out(), "one seed per number of the last output");
+        if let Some(tangent_seed) = tangent_seed {
+            assert_eq!(tangent_seed.len(), seed.len(), "both seeds have the shape of the output");
+        }
         if let Some(grads) = &grads {
             assert_eq!(grads.len(), self.params.len(), "one gradient per parameter");
         }
         if let Some(gx) = &gx {
             assert_eq!(gx.len(), batch * self.spec.n_in(), "one gradient per number of the input");
         }
-        ws.bar[..seed.len()].copy_from_slice(seed);
-        let mut columns = batch;
-        if let Some(tangent_seed) = tangent_seed {
-            assert_eq!(tangent_seed.len(), seed.len(), "both seeds have the shape of the output");
-            ws.bar[seed.len()..2 * seed.len()].copy_from_slice(tangent_seed);
-            columns = 2 * batch;
+        #[cfg(feature = "candle")]
+        if let Some(tape) = &ws.tape {
+            if let Some(grads) = grads {
+                tape.add_gradients(seed, tangent_seed, grads);
+            }
+            if let Some(gx) = gx {
+                tape.input_gradient(seed, gx);
+            }
+            return;
         }
-        for layer in (0..self.spec.n_layers()).rev() {
-            let (n_in, n_out) = (self.spec.sizes[layer], self.spec.sizes[layer + 1]);
-            let weight = self.spec.weight(layer);
-            let z_bar = &ws.bar[..columns * n_out];
-            if let Some(grads) = grads.as_deref_mut() {
-                // W̄ += z̄ hᵀ + ż̄ ḣᵀ in one product
-                let h = &ws.inputs[layer][..columns * n_in];
-                Products::current().weight(z_bar, h, &mut grads[weight.clone()], n_out, n_in);
-                let bias = &mut grads[self.spec.bias(layer)];
-                for row in z_bar[..batch * n_out].chunks_exact(n_out) {
-                    for (sum, bar) in bias.iter_mut().zip(row) {
-                        *sum += *bar;
-                    }
-                }
-            }
-            if layer == 0 {
-                if let Some(gx) = gx {
-                    Products::current().input(&self.params[weight], z_bar, gx, n_out, n_in);
-                }
-                return;
-            }
-            let h_bar = &mut ws.bar_below[..columns * n_in];
-            Products::current().input(&self.params[weight], z_bar, h_bar, n_out, n_in);
-            let h = &ws.inputs[layer][..batch * n_in];
-            let gate = ws.gates[layer - 1].get(..h.len()).unwrap_or(&[]);
-            if tangent_seed.is_some() {
-                let z_dot = &ws.z_dots[layer - 1][..h.len()];
-                let (bar, bar_dot) = h_bar.split_at_mut(h.len());
-                self.spec.hidden.pull_back_twice(h, gate, z_dot, bar, bar_dot);
-            } else {
-                self.spec.hidden.pull_back(h, gate, h_bar);
-            }
-            std::mem::swap(&mut ws.bar, &mut ws.bar_below);
-        }
+        mlp_kernels::reverse(self, seed, tangent_seed, ws, grads, gx);
     }
 }

@@ -1,10 +1,12 @@
 //! Scratch of a perceptron.
 
+#[cfg(feature = "candle")]
+use crate::candle_tape::Tape;
 use crate::{MlpSpec, Real};
 
 /// Everything an [`Mlp`](crate::Mlp) writes while it is evaluated and differentiated.
 ///
-/// Made by [`Mlp::workspace`](crate::Mlp::workspace) for a largest batch; nothing is allocated
+/// Made by [`Mlp::workspace`](crate::Mlp::workspace) for a largest batch; our kernels allocate nothing
 /// afterwards unless a larger batch comes.
 #[derive(Debug, Clone)]
 pub struct MlpWorkspace<T: Real> {
@@ -24,6 +26,12 @@ pub struct MlpWorkspace<T: Real> {
     pub(crate) gates: Vec<Vec<T>>,
     /// ż of every hidden layer.
     pub(crate) z_dots: Vec<Vec<T>>,
+    /// ∂(seed·out)/∂h of every hidden layer and the seed, as the last [`Mlp::input_gradient`] left
+    /// them; a loss on input gradients needs the same numbers. No seed stands for none.
+    ///
+    /// [`Mlp::input_gradient`]: crate::Mlp::input_gradient
+    pub(crate) h_bars: Vec<Vec<T>>,
+    pub(crate) h_bars_seed: Vec<T>,
     /// Outputs.
     pub(crate) out: Vec<T>,
     /// Directional derivatives of the outputs.
@@ -32,6 +40,9 @@ pub struct MlpWorkspace<T: Real> {
     pub(crate) bar: Vec<T>,
     /// Sensitivities to the layer below it.
     pub(crate) bar_below: Vec<T>,
+    /// The last forward pass where candle made it; the buffers above then hold outputs only.
+    #[cfg(feature = "candle")]
+    pub(crate) tape: Option<Tape>,
 }
 
 impl<T: Real> MlpWorkspace<T> {
@@ -47,10 +58,14 @@ impl<T: Real> MlpWorkspace<T> {
             inputs: vec![Vec::new(); n_layers],
             gates: vec![Vec::new(); n_layers - 1],
             z_dots: vec![Vec::new(); n_layers - 1],
+            h_bars: vec![Vec::new(); n_layers - 1],
+            h_bars_seed: Vec::new(),
             out: Vec::new(),
             out_tangent: Vec::new(),
             bar: Vec::new(),
             bar_below: Vec::new(),
+            #[cfg(feature = "candle")]
+            tape: None,
         };
         ws.reserve(max_batch);
         ws
@@ -101,6 +116,12 @@ impl<T: Real> MlpWorkspace<T> {
         self.reserve(batch);
         self.batch = Some(batch);
         self.has_tangent = false;
+        self.h_bars_seed.clear();
+        // The device gets its memory back before the next evaluation needs it.
+        #[cfg(feature = "candle")]
+        {
+            self.tape = None;
+        }
     }
 
     /// The batch of the last forward pass.

@@ -9,7 +9,11 @@ use crate::product::Kernels;
 
 mod sealed {
     /// Closes [`super::Real`] to other types: the matrix products exist for `f32` and `f64` only.
+    #[cfg(not(feature = "candle"))]
     pub trait Sealed {}
+    /// The same, and what candle needs of a type.
+    #[cfg(feature = "candle")]
+    pub trait Sealed: crate::candle_mlp::Transfer {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
 }

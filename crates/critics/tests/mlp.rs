@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    ACTIVATIONS, MARGIN, activations, at, differences, dot, network, normal, plain_forward,
-    relative_error, shapes,
+    ACTIVATIONS, MARGIN, activations, any_and_last, any_size, at, differences, dot, network,
+    normal, partial_differences, partial_error, pass, plain_forward, relative_error, shapes,
 };
 use critics::{Activation, CriticError, Mlp, MlpSpec, Real};
 use dynamics::Stream;
@@ -16,10 +16,7 @@ proptest! {
 
     #[test]
     fn outputs_agree_with_plain_loops(
-        sizes in prop::collection::vec(1_usize..70, 2..5),
-        hidden in activations(),
-        batch in 0_usize..40,
-        seed: u64,
+        (sizes, batch) in any_size(4_000_000, pass), hidden in activations(), seed: u64,
     ) {
         let net = network(&sizes, hidden, seed);
         let x = normal(batch * sizes[0], seed, "x");
@@ -27,6 +24,7 @@ proptest! {
         let mut ws = net.workspace(1);
         prop_assert!(relative_error(net.forward(&x, &mut ws), &expected) < 1e-13);
         prop_assert_eq!(ws.batch(), batch);
+        prop_assert!(net.forward(&[], &mut ws).is_empty());
     }
 
     #[test]
@@ -81,6 +79,115 @@ proptest! {
             value + dot(&tangent_seeds, net.tangent(&v, &mut ws))
         });
         prop_assert!(relative_error(&grads, &by_params) < 1e-7);
+    }
+
+    #[test]
+    fn parts_of_the_work_give_parts_of_the_results(
+        (sizes, batch) in any_size(1_000_000, pass), hidden in activations(), seed: u64,
+    ) {
+        let net = network(&sizes, hidden, seed);
+        let (n_in, n_out) = (net.spec().n_in(), net.spec().n_out());
+        prop_assume!(batch > 0);
+        let (x, v) = (normal(batch * n_in, seed, "x"), normal(batch * n_in, seed, "v"));
+        let seeds = normal(batch * n_out, seed, "s");
+        let mut ws = net.workspace(batch);
+        net.forward(&x, &mut ws);
+        let mut whole = vec![f64::NAN; x.len()];
+        net.input_gradient(&seeds, &mut ws, &mut whole);
+
+        // Every third row, from a random one on.
+        let rows: Vec<usize> = (seed as usize % 3..batch).step_by(3).collect();
+        let picked: Vec<f64> =
+            rows.iter().flat_map(|&row| &seeds[row * n_out..][..n_out]).copied().collect();
+        let mut part = vec![f64::NAN; x.len()];
+        net.input_gradient_of_rows(&picked, &rows, &mut ws, &mut part);
+        for (row, (part, whole)) in part.chunks_exact(n_in).zip(whole.chunks_exact_mut(n_in)).enumerate() {
+            if !rows.contains(&row) {
+                whole.fill(0.0);
+            }
+            prop_assert!(relative_error(part, whole) < 1e-13);
+        }
+
+        // A pass that finds the sensitivities of an input gradient uses them, and only those.
+        let values = normal(batch * n_out, seed, "values");
+        let sobolev = |before: Option<&[f64]>| {
+            let (mut ws, mut gx) = (net.workspace(batch), vec![0.0; x.len()]);
+            let mut grads = vec![0.0; net.params().len()];
+            net.forward(&x, &mut ws);
+            if let Some(before) = before {
+                net.input_gradient(before, &mut ws, &mut gx);
+            }
+            net.tangent(&v, &mut ws);
+            net.sobolev_backward(&values, &seeds, &mut ws, &mut grads);
+            grads
+        };
+        let alone = sobolev(None);
+        prop_assert!(relative_error(&sobolev(Some(&seeds)), &alone) < 1e-13);
+        prop_assert!(relative_error(&sobolev(Some(&values)), &alone) < 1e-13);
+    }
+
+    #[test]
+    fn gradients_of_any_size_agree_with_differences(
+        (sizes, batch) in any_size(4_000_000, pass), hidden in activations(), seed: u64,
+    ) {
+        let net = network(&sizes, hidden, seed);
+        let (n_in, n_out) = (sizes[0], net.spec().n_out());
+        let (x, v) = (normal(batch * n_in, seed, "x"), normal(batch * n_in, seed, "v"));
+        let seeds = normal(batch * n_out, seed, "s");
+        let tangent_seeds = normal(batch * n_out, seed, "t");
+        let (mut ws, mut one) = (net.workspace(batch), net.workspace(1));
+        let mut stream = Stream::new(seed, "indices", 0);
+        let mut some = |range| any_and_last(range, &mut stream);
+
+        // Inputs of one sample move the outputs of that sample alone.
+        let mut gx = vec![f64::NAN; x.len()];
+        let mut grads = vec![0.0; net.params().len()];
+        net.forward(&x, &mut ws);
+        net.input_gradient(&seeds, &mut ws, &mut gx);
+        let (mut n_checked, mut n_asked) = (0, 0);
+        for sample in some(0..batch) {
+            let seeds = &seeds[sample * n_out..][..n_out];
+            let inputs = sample * n_in..(sample + 1) * n_in;
+            let indices = some(0..n_in);
+            let by_x = partial_differences(hidden, &x[inputs.clone()], &indices, |x| {
+                dot(seeds, net.forward(x, &mut one))
+            });
+            let (error, n) = partial_error(&gx[inputs], &indices, &by_x);
+            prop_assert!(error < 1e-7, "input gradient: {error:e}");
+            (n_checked, n_asked) = (n_checked + n, n_asked + by_x.len());
+        }
+
+        // The last and any other weight of every layer, and its last bias.
+        let spec = net.spec();
+        let mut indices = Vec::new();
+        for layer in 0..spec.n_layers() {
+            indices.extend(some(spec.weight(layer)));
+            indices.push(spec.bias(layer).end - 1);
+        }
+        net.backward(&seeds, &mut ws, &mut grads, None);
+        let mut moved = net.clone();
+        let by_params = partial_differences(hidden, net.params(), &indices, |p| {
+            moved.params_mut().copy_from_slice(p);
+            dot(&seeds, moved.forward(&x, &mut ws))
+        });
+        let (error, n) = partial_error(&grads, &indices, &by_params);
+        prop_assert!(error < 1e-7, "parameter gradient: {error:e}");
+        (n_checked, n_asked) = (n_checked + n, n_asked + by_params.len());
+
+        net.forward(&x, &mut ws);
+        net.tangent(&v, &mut ws);
+        grads.fill(0.0);
+        net.sobolev_backward(&seeds, &tangent_seeds, &mut ws, &mut grads);
+        let by_params = partial_differences(hidden, net.params(), &indices, |p| {
+            moved.params_mut().copy_from_slice(p);
+            let value = dot(&seeds, moved.forward(&x, &mut ws));
+            value + dot(&tangent_seeds, moved.tangent(&v, &mut ws))
+        });
+        let (error, n) = partial_error(&grads, &indices, &by_params);
+        prop_assert!(error < 1e-7, "gradient of the Sobolev loss: {error:e}");
+        (n_checked, n_asked) = (n_checked + n, n_asked + by_params.len());
+        let reachable = if hidden == Activation::Relu { n_asked.div_ceil(2) } else { n_asked };
+        prop_assert!(n_checked >= reachable, "only {n_checked} of {n_asked} are away from kinks");
     }
 
     #[test]

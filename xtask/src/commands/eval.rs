@@ -1,13 +1,15 @@
 //! `eval` and `play`: what a trained policy earns, and how it moves.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use agents::{Actor, MeanPolicy, evaluate, load_policy, record_rollout};
-use anyhow::{Context as _, Result};
+use agents::{Actor, MeanPolicy, evaluate, evaluate_from, load_policy, record_rollout};
+use anyhow::{Context as _, Result, bail};
 use bench_tasks::{BenchTask, Variant};
 use critics::write_file_atomic;
-use dynamics::Stream;
-use serde_json::json;
+use dynamics::{Stream, Task};
+use nalgebra::DVector;
+use serde_json::{Value, json};
 
 use super::print;
 use crate::cell::CellConfig;
@@ -26,6 +28,10 @@ pub(crate) struct EvalArgs {
     /// Seed of the starts
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Start from the states in this JSON file, one episode from each: `[[…], …]`, or an object
+    /// with such a list under `starts`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["episodes", "seed"])]
+    starts: Option<PathBuf>,
     /// Evaluate on this model in the place of the one trained on
     #[arg(long, value_parser = variant_parser())]
     variant: Option<Variant>,
@@ -44,18 +50,22 @@ impl EvalArgs {
         let task = run.task.as_task();
         let mut policy = MeanPolicy::new(task, run.actor)?;
         let mut stream = Stream::new(self.seed, "eval command", 0);
-        let evaluation = evaluate(task, &mut policy, self.episodes as usize, &mut stream)?;
+        let evaluation = match &self.starts {
+            None => evaluate(task, &mut policy, self.episodes as usize, &mut stream)?,
+            Some(file) => evaluate_from(task, &mut policy, &read_starts(file, task)?, &stream)?,
+        };
         let returns: Vec<f64> = evaluation.episodes.iter().map(|e| e.total_reward).collect();
         let (low, high) = mean_interval(&returns);
         let mean = evaluation.mean_return();
         let text = if self.json {
             let object = json!({
                 "run": self.run,
-                "episodes": self.episodes,
+                "episodes": returns.len(),
                 "return_mean": mean,
                 "return_interval_95": [low, high],
                 "return_std": evaluation.return_deviation(),
                 "length_mean": evaluation.mean_length(),
+                "returns": returns,
             });
             format!("{object}\n")
         } else {
@@ -63,13 +73,54 @@ impl EvalArgs {
             format!(
                 "return {mean:.2}, 95 % interval {low:.2} … {high:.2} over {} episodes\n\
                  deviation {:.2}, range {worst:.2} … {best:.2}, mean length {:.1} steps\n",
-                self.episodes,
+                returns.len(),
                 evaluation.return_deviation(),
                 evaluation.mean_length()
             )
         };
         Ok(print(&text)?)
     }
+}
+
+/// Reads the states from which the episodes of an evaluation start.
+fn read_starts(file: &Path, task: &dyn Task) -> Result<Vec<DVector<f64>>> {
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("cannot read the starts in `{}`", file.display()))?;
+    parse_starts(&text, task)
+        .with_context(|| format!("`{}` cannot be used as a list of starts", file.display()))
+}
+
+fn parse_starts(text: &str, task: &dyn Task) -> Result<Vec<DVector<f64>>> {
+    let value: Value = serde_json::from_str(text).context("it is no JSON")?;
+    let list = match &value {
+        Value::Object(object) => object.get("starts"),
+        list => Some(list),
+    };
+    let Some(rows) = list.and_then(Value::as_array) else {
+        bail!("it must be a list of states, or an object with one under `starts`");
+    };
+    if rows.is_empty() {
+        bail!("the list is empty; it must have a state at least");
+    }
+    let names = task.state_names();
+    let start = |(index, row): (usize, &Value)| {
+        let numbers: Option<Vec<f64>> =
+            row.as_array().and_then(|row| row.iter().map(Value::as_f64).collect());
+        let Some(numbers) = numbers else {
+            bail!("start {index} (counted from 0) is no list of numbers: {row}");
+        };
+        if numbers.len() != names.len() {
+            bail!(
+                "start {index} (counted from 0) has {} entries, task `{}` needs {}: {}",
+                numbers.len(),
+                task.name(),
+                names.len(),
+                names.join(", ")
+            );
+        }
+        Ok(DVector::from_vec(numbers))
+    };
+    rows.iter().enumerate().map(start).collect()
 }
 
 /// Arguments of `play`.
@@ -128,5 +179,41 @@ impl StoredRun {
             false => format!("`{}` has no policy; is the run finished?", run.display()),
         })?;
         Ok(Self { task: config.build_task()?, actor })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bench_tasks::Preset;
+
+    use super::*;
+
+    #[test]
+    fn starts_are_read_bare_or_by_name_and_refused_by_row() {
+        let table = (bench_tasks::find("pendulum").unwrap().settings)(Preset::Released).unwrap();
+        let task = (bench_tasks::find("pendulum").unwrap().build)(Variant::Real, &table).unwrap();
+        let parse = |text| parse_starts(text, task.as_task());
+        let expected = [DVector::from_vec(vec![0.5, -1.0]), DVector::from_vec(vec![2.0, 0.25])];
+        for text in
+            ["[[0.5, -1], [2, 0.25]]", r#"{"seed": 1, "starts": [[0.5, -1], [2, 0.25]], "n": []}"#]
+        {
+            assert_eq!(parse(text).unwrap(), expected);
+        }
+        for (text, part) in [
+            ("[[1, 2]", "no JSON"),
+            ("[[1, 1e999]]", "no JSON"),
+            (r#"{"start": [[1, 2]]}"#, "an object with one under `starts`"),
+            ("3", "must be a list of states"),
+            ("[]", "the list is empty"),
+            ("[[1, 2], 3]", "start 1 (counted from 0) is no list of numbers: 3"),
+            ("[[1, null]]", "start 0 (counted from 0) is no list of numbers: [1,null]"),
+            (
+                "[[1, 2], [1, 2, 3]]",
+                "start 1 (counted from 0) has 3 entries, task `pendulum` needs 2",
+            ),
+        ] {
+            let message = format!("{:#}", parse(text).unwrap_err());
+            assert!(message.contains(part), "{text}: {message}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one module each: arguments as a `clap` struct with `run(self)`.
 
+mod bench;
 mod eval;
 mod gradcheck;
 mod list;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Probe(probe::ProbeArgs),
     /// Check every derivative of tasks against independent sources
     Gradcheck(gradcheck::GradcheckArgs),
+    /// Measure how fast this machine learns, beside other libraries where they are installed
+    Bench(bench::BenchArgs),
     /// List papers, figures, tasks and methods
     List(list::ListArgs),
 }
@@ -50,6 +53,7 @@ impl Command {
             Self::Report(args) => args.run(),
             Self::Probe(args) => args.run(),
             Self::Gradcheck(args) => args.run(),
+            Self::Bench(args) => args.run(),
             Self::List(args) => args.run(),
         }
     }

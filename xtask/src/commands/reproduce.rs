@@ -13,6 +13,7 @@ use critics::write_file_atomic;
 use serde::{Deserialize, Serialize};
 
 use super::print;
+use super::train::{n_cores, with_threads};
 use crate::cell::{self, CellConfig, CellOutcome};
 use crate::interrupt;
 use crate::machine;
@@ -41,7 +42,8 @@ pub(crate) struct ReproduceArgs {
     /// Change a setting in every cell that has it, such as `method.value_gradient.zeta_s=0.1`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Cells at once; each runs on one thread [default: the number of cores]
+    /// Cells at once; each runs on one thread unless cores are left over [default: the number of
+    /// cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Folder for cells and reports
@@ -92,7 +94,7 @@ impl ReproduceArgs {
         for config in &cells {
             config.check(None)?;
         }
-        let jobs = self.jobs.map_or_else(default_jobs, usize::from).min(cells.len().max(1));
+        let jobs = self.jobs.map_or_else(default_jobs, usize::from);
         let stop = interrupt::flag()?;
         let mut failures = run_cells(&cells_dir, &cells, jobs, stop)?;
 
@@ -135,7 +137,16 @@ impl ReproduceArgs {
 
 /// One cell per core: measured to give the most steps per second together.
 fn default_jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    n_cores()
+}
+
+/// How many of `n_cells` cells run at once, and on how many threads each. Cells side by side make
+/// more steps together than threads within a cell, so a cell gets a second thread only where cells
+/// are to run one after another, or where there are fewer of them than cores.
+fn share_cores(n_cells: usize, jobs: usize, n_cores: usize) -> (usize, usize) {
+    let jobs = jobs.min(n_cells).max(1);
+    let idle = jobs == 1 || n_cells < n_cores;
+    (jobs, if idle { (n_cores / jobs).max(1) } else { 1 })
 }
 
 /// Writes the report of a plan, and the plan beside it.
@@ -146,7 +157,7 @@ pub(crate) fn write_report(dir: &Path, plan: &StoredPlan) -> Result<ReportPaths>
     Ok(paths)
 }
 
-/// Runs the cells that are not whole on `jobs` threads; returns what failed, in words.
+/// Runs the cells that are not whole, `jobs` at once; returns what failed, in words.
 fn run_cells(
     root: &Path,
     cells: &[CellConfig],
@@ -167,6 +178,7 @@ fn run_cells(
             missing.push(config);
         }
     }
+    let (jobs, threads) = share_cores(missing.len(), jobs, n_cores());
     display.line(&format!(
         "{} cells, {} of them to run, {jobs} at a time (Ctrl-C stops, the same command goes on)",
         cells.len(),
@@ -183,7 +195,8 @@ fn run_cells(
                     }
                     let name = config.id().unwrap_or_default();
                     let mut observer = display.cell(&name, config.total_steps());
-                    match cell::run(root, config, None, &mut observer, stop) {
+                    let run = || cell::run(root, config, None, &mut observer, stop);
+                    match with_threads(threads, run).flatten() {
                         Ok(CellOutcome::Done | CellOutcome::Found) => observer.done(),
                         Ok(CellOutcome::Interrupted(step)) => {
                             display.line(&format!("{name}: checkpointed at step {step}"));
@@ -221,6 +234,24 @@ fn utc(time: SystemTime) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn cells_have_one_thread_each_unless_cores_are_left_over() {
+        // (cells, --jobs, cores) → (cells at once, threads of each)
+        for (given, expected) in [
+            ((100, 8, 8), (8, 1)),
+            ((100, 2, 8), (2, 1)),
+            ((100, 1, 8), (1, 8)),
+            ((3, 8, 8), (3, 2)),
+            ((1, 8, 8), (1, 8)),
+            ((5, 4, 8), (4, 2)),
+            ((6, 16, 2), (6, 1)),
+            ((0, 8, 8), (1, 8)),
+        ] {
+            let (n_cells, jobs, n_cores) = given;
+            assert_eq!(share_cores(n_cells, jobs, n_cores), expected, "{given:?}");
+        }
+    }
 
     #[test]
     fn dates_of_known_days() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use agents::load_networks;
 use anyhow::{Context as _, Result, bail};
 use bench_tasks::{Preset, Variant};
+use rayon::ThreadPoolBuilder;
 
 use super::print;
 use crate::cell::{self, CellConfig, CellOutcome};
@@ -36,6 +37,9 @@ pub(crate) struct TrainArgs {
     /// Start from the networks of this run: fresh optimiser, empty memory, no random phase
     #[arg(long, value_name = "RUN")]
     init_from: Option<PathBuf>,
+    /// Threads of the run; the results do not depend on them [default: the number of cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Folder for runs
     #[arg(long, default_value = "runs/train")]
     out: PathBuf,
@@ -62,8 +66,10 @@ impl TrainArgs {
         let name = format!("{} {} #{}", config.task, config.method_name, config.seed);
         let mut observer = display.cell(&name, config.total_steps());
         let stop = interrupt::flag()?;
-        let outcome =
-            cell::run(&self.out, &config, self.init_from.as_deref(), &mut observer, stop)?;
+        let threads = self.threads.map_or_else(n_cores, usize::from);
+        let outcome = with_threads(threads, || {
+            cell::run(&self.out, &config, self.init_from.as_deref(), &mut observer, stop)
+        })??;
         match outcome {
             CellOutcome::Interrupted(step) => {
                 display.finish();
@@ -77,4 +83,24 @@ impl TrainArgs {
         print(&format!("{}\n", folder.display()))?;
         Ok(())
     }
+}
+
+/// Runs `work` in a pool of its own with this many threads.
+///
+/// # Errors
+/// Threads that the system does not give.
+pub(super) fn with_threads<R: Send>(
+    n_threads: usize,
+    work: impl FnOnce() -> R + Send,
+) -> Result<R> {
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(n_threads)
+        .build()
+        .with_context(|| format!("cannot start {n_threads} threads; use fewer"))?;
+    Ok(pool.install(work))
+}
+
+/// Cores that this process may use; 1 where the system does not say.
+pub(super) fn n_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -6,13 +6,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Settings that make a training take a second.
-pub(crate) const SMALL: [&str; 9] = [
+/// Settings of the off-policy methods that make a training take a second.
+pub(crate) const SMALL: [&str; 5] = [
     "method.actor_hidden=[8,8]",
     "method.critic_hidden=[8,8]",
     "method.batch_size=16",
     "method.update_after=20",
     "method.random_steps=50",
+];
+
+/// The same of PPO; checkpoints fall into roll-outs, between the turns of two environments.
+pub(crate) const SMALL_PPO: [&str; 5] = [
+    "method.hidden=[8,8]",
+    "method.rollout_steps=10",
+    "method.n_envs=7",
+    "method.minibatch=20",
+    "method.epochs=3",
+];
+
+/// Settings of such a training's loop.
+pub(crate) const SHORT: [&str; 4] = [
     "train.total_steps=600",
     "train.checkpoint_every_steps=60",
     "train.evaluate_every_episodes=2",
@@ -35,10 +48,11 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
-/// `train` on the cartpole into `out` with the settings of [`SMALL`] and `more` arguments.
+/// `train` on the cartpole into `out` with small networks, few steps and `more` arguments.
 pub(crate) fn train(method: &str, out: &Path, more: &[&str]) -> Command {
     let mut command = command(&["train", "--task", "cartpole", "--method", method]);
-    command.args(SMALL.iter().flat_map(|setting| ["--set", setting]));
+    let small = if method == "ppo" { SMALL_PPO } else { SMALL };
+    command.args(small.iter().chain(&SHORT).flat_map(|setting| ["--set", setting]));
     command.arg("--out").arg(out).args(more);
     command
 }

@@ -1,0 +1,216 @@
+//! All rows by name.
+
+use anyhow::{Result, bail};
+use bench_tasks::registry;
+
+use super::case::{Case, Precision};
+use super::steps::{Stepped, Tasks};
+use super::{child, networks, sobolev, steps};
+
+/// A row that can be measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Definition {
+    /// Its name.
+    pub(super) name: String,
+    /// One line about it.
+    pub(super) what: String,
+    /// Numbers of threads, each a row of its own.
+    pub(super) threads: &'static [usize],
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Peak(Precision),
+    Update { value_gradient: bool },
+    Learning(Stepped),
+    Environment { task: &'static str, derivatives: bool },
+    Sobolev,
+    Policy,
+    Memory,
+    Start,
+}
+
+/// Why a row is not measured here.
+#[derive(Debug)]
+pub(super) struct Unavailable(pub(super) String);
+
+impl Definition {
+    fn new(name: impl Into<String>, kind: Kind, threads: &'static [usize], what: &str) -> Self {
+        Self { name: name.into(), what: what.to_owned(), threads, kind }
+    }
+
+    /// The row on so many threads, ready to be measured; or why it cannot be measured here.
+    ///
+    /// # Errors
+    /// Networks or models that cannot be built.
+    pub(super) fn case<'a>(
+        &self,
+        threads: usize,
+        tasks: &'a Tasks,
+    ) -> Result<Result<Case<'a>, Unavailable>> {
+        let name = &self.name;
+        Ok(Ok(match self.kind {
+            Kind::Peak(precision) => networks::peak(name, precision),
+            Kind::Update { value_gradient } => networks::update(name, threads, value_gradient)?,
+            Kind::Learning(method) => match steps::learning(name, threads, method, tasks) {
+                Ok(case) => case,
+                Err(error) => return Ok(Err(Unavailable(format!("{error:#}")))),
+            },
+            Kind::Environment { task, derivatives } => {
+                steps::environment(name, task, derivatives, tasks)?
+            }
+            Kind::Sobolev => sobolev::epochs(name)?,
+            Kind::Policy => networks::policy(name)?,
+            Kind::Start => child::start_case(name),
+            Kind::Memory => match child::memory_case(name) {
+                Some(case) => case,
+                None => {
+                    let reason = "this system has no /proc that tells the peak of memory";
+                    return Ok(Err(Unavailable(reason.to_owned())));
+                }
+            },
+        }))
+    }
+
+    /// The peak that the row's operations are compared with.
+    fn precision(&self) -> Option<Precision> {
+        match self.kind {
+            Kind::Update { .. } => Some(Precision::F32),
+            Kind::Sobolev => Some(Precision::F64),
+            _ => None,
+        }
+    }
+}
+
+/// Name of the row with the machine's peak.
+pub(super) fn peak_name(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "peak-f32",
+        Precision::F64 => "peak-f64",
+    }
+}
+
+/// Every row in the order of the table.
+pub(super) fn definitions() -> Vec<Definition> {
+    const ONE: &[usize] = &[1];
+    const BOTH: &[usize] = &[1, 2];
+    let peak =
+        |precision, what| Definition::new(peak_name(precision), Kind::Peak(precision), ONE, what);
+    let update = |name, value_gradient, what| {
+        Definition::new(name, Kind::Update { value_gradient }, BOTH, what)
+    };
+    let step =
+        |name, method, threads, what| Definition::new(name, Kind::Learning(method), threads, what);
+    let mut rows = vec![
+        peak(Precision::F32, "one large matrix product, f32: what the percentages refer to"),
+        peak(Precision::F64, "one large matrix product, f64"),
+        update("sac-update", false, "SAC, batch 256, actor 2×256, twin critics 2×512 tanh"),
+        update("vg-sac-update", true, "VG-SAC, the same shapes"),
+        step("sac-step", Stepped::Sac, BOTH, "SAC on the pendulum, 2×256, batch 256, whole steps"),
+        step("vg-sac-step", Stepped::VgSac, BOTH, "VG-SAC, likewise"),
+        step("td3-step", Stepped::Td3, BOTH, "TD3, likewise"),
+        step("ddpg-step", Stepped::Ddpg, ONE, "DDPG, likewise"),
+        step("vg-ddpg-step", Stepped::VgDdpg, ONE, "DDPG with value gradients, likewise"),
+        step(
+            "ppo-step",
+            Stepped::Ppo,
+            ONE,
+            "PPO on the pendulum, 2×64, roll-outs of 1,024 steps, 10 epochs of batch 64",
+        ),
+    ];
+    for entry in registry() {
+        for (suffix, derivatives, with) in
+            [("", false, ""), ("-derivatives", true, " with the derivatives of every transition")]
+        {
+            rows.push(Definition::new(
+                format!("env-step-{}{suffix}", entry.name),
+                Kind::Environment { task: entry.name, derivatives },
+                ONE,
+                &format!("task `{}` under random actions{with}", entry.name),
+            ));
+        }
+    }
+    rows.extend([
+        Definition::new(
+            "sobolev-epoch",
+            Kind::Sobolev,
+            ONE,
+            "values and gradients of |r|², r 3-64-64-64-3 tanh, 100 samples, f64, full batch",
+        ),
+        Definition::new(
+            "policy-eval",
+            Kind::Policy,
+            ONE,
+            "deterministic action at one state, 2×256",
+        ),
+        Definition::new(
+            "memory",
+            Kind::Memory,
+            ONE,
+            "peak resident memory of a SAC run, 100,000 transitions in memory, 2×256",
+        ),
+        Definition::new(
+            "start",
+            Kind::Start,
+            ONE,
+            "from the start of the process to the end of the first update, SAC 2×256",
+        ),
+    ]);
+    rows
+}
+
+/// The rows whose names begin with one of `prefixes` (all where there are none), and the peaks that
+/// they are compared with.
+///
+/// # Errors
+/// A prefix that no name begins with.
+pub(super) fn select(prefixes: &[String]) -> Result<Vec<Definition>> {
+    let all = definitions();
+    for prefix in prefixes {
+        if !all.iter().any(|row| row.name.starts_with(prefix.as_str())) {
+            let valid: Vec<&str> = all.iter().map(|row| row.name.as_str()).collect();
+            bail!("there is no measurement `{prefix}`; there are: {}", valid.join(", "));
+        }
+    }
+    let is_named = |row: &Definition| {
+        prefixes.is_empty() || prefixes.iter().any(|prefix| row.name.starts_with(prefix.as_str()))
+    };
+    let peaks: Vec<&str> = all
+        .iter()
+        .filter(|row| is_named(row))
+        .filter_map(Definition::precision)
+        .map(peak_name)
+        .collect();
+    Ok(all
+        .iter()
+        .filter(|row| is_named(row) || peaks.contains(&row.name.as_str()))
+        .cloned()
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(prefixes: &[&str]) -> Vec<String> {
+        let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+        select(&prefixes).unwrap().into_iter().map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn prefixes_choose_rows_and_updates_bring_their_peak() {
+        assert_eq!(names(&["vg-sac"]), ["peak-f32", "vg-sac-update", "vg-sac-step"]);
+        assert_eq!(names(&["start", "policy"]), ["policy-eval", "start"]);
+        assert_eq!(names(&["sobolev"]), ["peak-f64", "sobolev-epoch"]);
+        assert_eq!(names(&[]).len(), definitions().len());
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut found = names(&[]);
+        found.sort();
+        found.dedup();
+        assert_eq!(found.len(), definitions().len());
+    }
+}

@@ -1,0 +1,182 @@
+//! `bench`: how fast this machine learns, beside other libraries where they are installed.
+//!
+//! A row is a [`Case`] of the [`catalogue`]. All rows take their samples in turns, so that drifts of
+//! the machine meet all alike; with peers, rounds of ours and runs of theirs alternate.
+//! `docs/benchmarks.md` says what is measured and how.
+
+mod case;
+mod catalogue;
+mod child;
+mod flops;
+mod networks;
+mod peers;
+mod results;
+mod show;
+mod sobolev;
+mod stats;
+mod steps;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use case::{Case, Pools};
+use catalogue::{Unavailable, select};
+use child::Child;
+use peers::Peers;
+use results::{Measured, Results, Skipped};
+use stats::Series;
+use steps::Tasks;
+
+use crate::machine;
+use crate::progress::{duration, tell};
+use crate::report::RunInfo;
+
+/// Arguments of `bench`.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// Measure the rows whose names begin so; all by default
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Measure PyTorch, JAX, Stable-Baselines3 and SBX in turns with ours, with the interpreter of
+    /// this virtual environment (made by `bench/peers/setup.sh`)
+    #[arg(long, value_name = "VENV")]
+    peers: Option<PathBuf>,
+    /// Print one JSON object in the place of the table
+    #[arg(long)]
+    json: bool,
+    /// Write a report in Markdown too
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Few and short samples, to see that everything runs; the numbers mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// What a process does that a measurement has started
+    #[arg(long, hide = true)]
+    child: Option<Child>,
+}
+
+/// How much is measured.
+struct Effort {
+    /// Seconds of a sample at least.
+    sample: f64,
+    /// Blocks of rounds, with the peers between them.
+    blocks: usize,
+    /// Rounds of a block that count; one more comes before them.
+    rounds: usize,
+}
+
+impl Effort {
+    fn new(quick: bool, with_peers: bool) -> Self {
+        match (quick, with_peers) {
+            (true, _) => Self { sample: 0.001, blocks: 1, rounds: 1 },
+            (false, false) => Self { sample: 0.05, blocks: 1, rounds: 7 },
+            (false, true) => Self { sample: 0.05, blocks: 3, rounds: 3 },
+        }
+    }
+}
+
+impl BenchArgs {
+    /// Measures and prints.
+    ///
+    /// # Errors
+    /// An unknown name, a folder that is no environment of the peers, a script that fails, a file
+    /// that cannot be written.
+    pub(crate) fn run(self) -> Result<()> {
+        if let Some(child) = self.child {
+            return child.run();
+        }
+        let clock = Instant::now();
+        let selected = select(&self.names)?;
+        let mut peers = self.peers.as_deref().map(Peers::open).transpose()?;
+        if cfg!(debug_assertions) {
+            tell("built for debugging: every number is too slow; use `cargo xtask bench`");
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let pools = Pools::new([1, 2].into_iter().filter(|threads| *threads <= cores))?;
+        let tasks = Tasks::build()?;
+        let (mut measured, mut skipped): (Vec<Measured<'_>>, _) = (Vec::new(), Vec::new());
+        for definition in &selected {
+            for &threads in definition.threads {
+                let case = match threads <= cores {
+                    true => definition.case(threads, &tasks)?,
+                    false => Err(Unavailable(format!("cores on this machine: {cores}"))),
+                };
+                let name = definition.name.clone();
+                match case {
+                    Ok(case) => measured.push((case, definition.what.clone(), Series::default())),
+                    Err(Unavailable(reason)) => skipped.push(Skipped { name, threads, reason }),
+                }
+            }
+        }
+        measure(&mut measured, &pools, self.quick, peers.as_mut())?;
+        let results = Results {
+            machine: RunInfo {
+                command: std::env::args()
+                    .skip(1)
+                    .fold("cargo xtask".to_owned(), |a, b| a + " " + &b),
+                elapsed: duration(clock.elapsed().as_secs_f64()),
+                ..machine::describe()
+            },
+            quick: self.quick,
+            peer_versions: peers.as_ref().map_or_else(Default::default, |p| p.versions.clone()),
+            rows: results::rows(measured, peers.as_ref()),
+            skipped,
+        };
+        self.show(&results)
+    }
+
+    fn show(&self, results: &Results) -> Result<()> {
+        if let Some(path) = &self.out {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if let Some(folder) = folder {
+                fs::create_dir_all(folder)
+                    .with_context(|| format!("cannot create the folder `{}`", folder.display()))?;
+            }
+            critics::write_file_atomic(path, show::markdown(results).as_bytes())?;
+            tell(&format!("report: {}", path.display()));
+        }
+        let text = match self.json {
+            true => format!("{}\n", serde_json::to_string(results)?),
+            false => show::terminal(results),
+        };
+        super::print(&text)?;
+        Ok(())
+    }
+}
+
+/// Takes the samples of all rows in turns.
+fn measure(
+    measured: &mut [Measured<'_>],
+    pools: &Pools,
+    quick: bool,
+    mut peers: Option<&mut Peers>,
+) -> Result<()> {
+    let Effort { sample, blocks, rounds } = Effort::new(quick, peers.is_some());
+    let failed = |case: &Case<'_>| format!("`{}` on {} threads failed", case.name, case.threads);
+    for (case, ..) in &mut *measured {
+        case.prepare(pools, sample).with_context(|| failed(case))?;
+    }
+    for block in 1..=blocks {
+        measured.iter_mut().for_each(|(.., series)| series.begin_block());
+        // The first round fills caches and is not counted.
+        for round in 0..=rounds {
+            tell(&format!("block {block} of {blocks}, round {round} of {rounds}"));
+            for (case, _, series) in &mut *measured {
+                let value = case.sample(pools).with_context(|| failed(case))?;
+                if round > 0 {
+                    series.push(value);
+                }
+            }
+        }
+        if let Some(peers) = &mut peers {
+            let rows: Vec<(String, usize)> =
+                measured.iter().map(|(case, ..)| (case.name.clone(), case.threads)).collect();
+            peers.measure(&rows, quick)?;
+        }
+    }
+    Ok(())
+}

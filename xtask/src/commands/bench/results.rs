@@ -1,0 +1,294 @@
+//! What has been measured, as the JSON output has it, and which targets it reaches.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::case::{Case, Precision, Unit};
+use super::catalogue::peak_name;
+use super::peers::Peers;
+use super::stats::{Series, range};
+use crate::report::RunInfo;
+
+/// Everything that is told of a measurement.
+#[derive(Debug, Serialize)]
+pub(super) struct Results {
+    /// What the numbers were made with.
+    pub(super) machine: RunInfo,
+    /// Samples were short and few: the numbers mean nothing.
+    pub(super) quick: bool,
+    /// Versions of the peers' packages.
+    pub(super) peer_versions: BTreeMap<String, String>,
+    /// The rows in the order of the table.
+    pub(super) rows: Vec<Row>,
+    /// Rows that were asked for and could not be measured.
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// One row.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    /// Name on the command line.
+    pub(super) name: String,
+    /// One line about it.
+    pub(super) what: String,
+    /// Threads that it may use.
+    pub(super) threads: usize,
+    /// What the numbers count.
+    pub(super) unit: &'static str,
+    /// Median of the blocks' medians.
+    pub(super) median: f64,
+    /// Best sample.
+    pub(super) best: f64,
+    /// Distance of the quartiles as a share of the median.
+    pub(super) spread: f64,
+    /// Number of samples.
+    pub(super) n: usize,
+    /// All samples, block by block.
+    pub(super) samples: Series,
+    /// Gradient updates a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) updates_per_second: Option<f64>,
+    /// 10⁹ needed operations a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gflops: Option<f64>,
+    /// The same as a share of the peak of one thread times the threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) share_of_peak: Option<f64>,
+    /// Other libraries on the same case.
+    pub(super) peers: Vec<PeerRow>,
+    /// Targets, as far as they were measured.
+    pub(super) targets: Vec<Verdict>,
+}
+
+/// One peer in one row.
+#[derive(Debug, Serialize)]
+pub(super) struct PeerRow {
+    /// Its name, as readers know it.
+    pub(super) peer: String,
+    /// Median of the alternations' medians, in the row's unit.
+    pub(super) median: f64,
+    /// Best sample.
+    pub(super) best: f64,
+    /// Number of samples.
+    pub(super) n: usize,
+    /// How many times better our median is.
+    pub(super) ratio: f64,
+}
+
+/// A target and what was found.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Verdict {
+    /// What it is about, in words.
+    pub(super) what: String,
+    /// The bound.
+    pub(super) needed: f64,
+    /// What was measured.
+    pub(super) found: f64,
+    /// Whether the bound is kept.
+    pub(super) reached: bool,
+}
+
+/// A row that was asked for and could not be measured.
+#[derive(Debug, Serialize)]
+pub(super) struct Skipped {
+    /// Its name.
+    pub(super) name: String,
+    /// Threads that it asks for.
+    pub(super) threads: usize,
+    /// Why.
+    pub(super) reason: String,
+}
+
+/// What a target compares.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    /// At least so many times as good as this peer.
+    TimesPeer(&'static str, f64),
+    /// At least this share of the machine's peak.
+    ShareOfPeak(f64),
+    /// At most so much.
+    AtMost(f64),
+}
+
+const TARGETS: [(&str, Target); 13] = [
+    ("sac-update", Target::ShareOfPeak(0.7)),
+    ("sac-update", Target::TimesPeer("PyTorch", 1.5)),
+    ("sac-update", Target::TimesPeer("JAX", 1.1)),
+    ("vg-sac-update", Target::TimesPeer("PyTorch", 2.0)),
+    ("vg-sac-update", Target::TimesPeer("JAX", 1.3)),
+    ("sac-step", Target::TimesPeer("SBX", 1.5)),
+    ("sac-step", Target::TimesPeer("SB3", 2.5)),
+    ("ppo-step", Target::TimesPeer("SB3", 4.0)),
+    ("sobolev-epoch", Target::TimesPeer("PyTorch", 5.0)),
+    ("sobolev-epoch", Target::TimesPeer("JAX", 1.3)),
+    ("policy-eval", Target::AtMost(12.0)),
+    ("memory", Target::AtMost(200.0)),
+    ("start", Target::AtMost(0.3)),
+];
+
+/// Peers as the scripts and as readers call them.
+const PEERS: [(&str, &str); 4] =
+    [("pytorch", "PyTorch"), ("jax", "JAX"), ("stable-baselines3", "SB3"), ("sbx", "SBX")];
+
+/// A row as it was measured: the case, one line about it, its samples.
+pub(super) type Measured<'a> = (Case<'a>, String, Series);
+
+/// The rows of what was measured.
+pub(super) fn rows(measured: Vec<Measured<'_>>, peers: Option<&Peers>) -> Vec<Row> {
+    let peak = |precision| {
+        let name = peak_name(precision);
+        measured.iter().find(|(case, ..)| case.name == name).map(|(.., s)| s.median())
+    };
+    let peaks = [Precision::F32, Precision::F64].map(|precision| (precision, peak(precision)));
+    measured
+        .into_iter()
+        .map(|(case, what, samples)| row(case, what, samples, &peaks, peers))
+        .collect()
+}
+
+fn row(
+    case: Case<'_>,
+    what: String,
+    samples: Series,
+    peaks: &[(Precision, Option<f64>)],
+    peers: Option<&Peers>,
+) -> Row {
+    let Case { name, threads, unit, flops, updates_per_step, .. } = case;
+    let median = samples.median();
+    // Rows of operations alone have their rate as the number itself.
+    let counted = flops.filter(|_| unit == Unit::Milliseconds);
+    let gflops = counted.map(|(flops, _)| 1e-6 * flops / median);
+    let share_of_peak = counted.and_then(|(_, precision)| {
+        let (_, peak) = peaks.iter().find(|(of, _)| *of == precision)?;
+        Some(gflops? / ((*peak)? * threads as f64))
+    });
+    let updates_per_second = match unit {
+        Unit::StepsPerSecond => updates_per_step.map(|updates| updates * median),
+        _ => counted.map(|_| 1e3 / median),
+    };
+    let peers = peers.map_or_else(Vec::new, |peers| peer_rows(peers, &name, threads, unit, median));
+    let targets = TARGETS.iter().filter(|(row, _)| *row == name);
+    Row {
+        targets: targets
+            .filter_map(|(_, target)| verdict(*target, unit, median, share_of_peak, &peers))
+            .collect(),
+        what,
+        threads,
+        unit: unit.name(),
+        median,
+        best: unit.best(samples.range()),
+        spread: samples.spread(),
+        n: samples.n(),
+        samples,
+        updates_per_second,
+        gflops,
+        share_of_peak,
+        peers,
+        name,
+    }
+}
+
+/// The peers in one row, in the order of [`PEERS`].
+fn peer_rows(peers: &Peers, row: &str, threads: usize, unit: Unit, ours: f64) -> Vec<PeerRow> {
+    let mut rows = Vec::new();
+    for (script, peer) in PEERS {
+        let Some(series) = peers.of(row, threads, script) else { continue };
+        let median = series.median();
+        rows.push(PeerRow {
+            peer: peer.to_owned(),
+            median,
+            best: unit.best(range(series.bests.iter().copied())),
+            n: series.n,
+            ratio: unit.ratio(ours, median),
+        });
+    }
+    rows
+}
+
+/// Whether a target is reached; nothing where it was not measured.
+fn verdict(
+    target: Target,
+    unit: Unit,
+    median: f64,
+    share_of_peak: Option<f64>,
+    peers: &[PeerRow],
+) -> Option<Verdict> {
+    let (what, needed, found, reached) = match target {
+        Target::TimesPeer(peer, needed) => {
+            let found = peers.iter().find(|row| row.peer == peer)?.ratio;
+            (format!("≥ {needed}× {peer}"), needed, found, found >= needed)
+        }
+        Target::ShareOfPeak(needed) => {
+            let found = share_of_peak?;
+            (format!("≥ {:.0} % of peak", 100.0 * needed), needed, found, found >= needed)
+        }
+        Target::AtMost(needed) => {
+            (format!("≤ {needed} {}", unit.name()), needed, median, median <= needed)
+        }
+    };
+    Some(Verdict { what, needed, found, reached })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::Source;
+    use super::*;
+
+    fn measured(
+        name: &str,
+        threads: usize,
+        unit: Unit,
+        flops: Option<(f64, Precision)>,
+        value: f64,
+    ) -> Measured<'static> {
+        let mut series = Series::default();
+        series.begin_block();
+        series.push(value);
+        let case = Case {
+            name: name.to_owned(),
+            threads,
+            unit,
+            flops,
+            updates_per_step: None,
+            source: Source::Process(Box::new(|| Ok(0.0))),
+        };
+        (case, "about it".to_owned(), series)
+    }
+
+    #[test]
+    fn the_share_of_the_peak_counts_every_thread() {
+        let flops = Some((2e9, Precision::F32));
+        let found = rows(
+            vec![
+                measured("peak-f32", 1, Unit::Gflops, flops, 100.0),
+                measured("sac-update", 1, Unit::Milliseconds, flops, 25.0),
+                measured("sac-update", 2, Unit::Milliseconds, flops, 12.5),
+                measured("sobolev-epoch", 1, Unit::Milliseconds, Some((1.0, Precision::F64)), 1.0),
+            ],
+            None,
+        );
+        assert_eq!(found[0].share_of_peak, None);
+        // 2 GFLOP in 25 ms are 80 GFLOP/s, in 12.5 ms 160.
+        assert_eq!(found[1].gflops, Some(80.0));
+        assert_eq!(found[1].share_of_peak, Some(0.8));
+        assert_eq!(found[1].updates_per_second, Some(40.0));
+        assert_eq!(found[2].share_of_peak, Some(0.8));
+        assert!(found[1].targets[0].reached);
+        assert_eq!(found[3].share_of_peak, None, "its peak was not measured");
+    }
+
+    #[test]
+    fn targets_are_judged_where_they_were_measured() {
+        let peers =
+            [PeerRow { peer: "SB3".to_owned(), median: 100.0, best: 110.0, n: 3, ratio: 2.4 }];
+        let judge = |target| verdict(target, Unit::StepsPerSecond, 240.0, None, &peers);
+        let found = judge(Target::TimesPeer("SB3", 2.5)).unwrap();
+        assert_eq!((found.what.as_str(), found.reached), ("≥ 2.5× SB3", false));
+        assert!(judge(Target::TimesPeer("SB3", 2.4)).unwrap().reached);
+        assert_eq!(judge(Target::TimesPeer("SBX", 1.5)), None);
+        assert_eq!(judge(Target::ShareOfPeak(0.7)), None);
+        let small = verdict(Target::AtMost(12.0), Unit::Microseconds, 12.5, None, &[]).unwrap();
+        assert_eq!((small.what.as_str(), small.reached), ("≤ 12 µs", false));
+    }
+}

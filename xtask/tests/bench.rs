@@ -1,0 +1,136 @@
+//! `bench` run as a user runs it, with samples too short to mean anything.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{command, refusal, success};
+use serde_json::Value;
+use tempfile::tempdir;
+
+/// The rows of a JSON object that must be whole, with name, median and number of samples.
+fn rows(text: &str) -> Vec<(String, f64, u64)> {
+    let object: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(object["quick"], true);
+    assert!(object["machine"]["instruction_path"].is_string());
+    let row = |row: &Value| {
+        let name = row["name"].as_str().unwrap().to_owned();
+        (name, row["median"].as_f64().unwrap(), row["n"].as_u64().unwrap())
+    };
+    object["rows"].as_array().unwrap().iter().map(row).collect()
+}
+
+#[test]
+fn rows_are_chosen_by_prefix_and_have_positive_numbers() {
+    let text =
+        success(&mut command(&["bench", "--quick", "--json", "policy", "env-step-pendulum"]));
+    let found = rows(&text);
+    let names: Vec<_> = found.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["env-step-pendulum", "env-step-pendulum-derivatives", "policy-eval"]);
+    for (name, median, n) in &found {
+        assert!(*median > 0.0 && *n > 0, "{name}: {median} from {n}");
+    }
+}
+
+#[test]
+fn processes_of_their_own_tell_memory_and_start() {
+    let found = rows(&success(&mut command(&["bench", "--quick", "--json", "memory", "start"])));
+    let start = found.iter().find(|(name, ..)| name == "start").unwrap().1;
+    assert!(start > 0.0 && start < 60.0, "{start} s");
+    // The row is missing where the system does not tell the peak. 100,000 transitions of nine numbers
+    // are 3.6 MB, the networks with optimisers and targets another 3 MB.
+    if let Some((_, memory, _)) = found.iter().find(|(name, ..)| name == "memory") {
+        assert!((6.0..2000.0).contains(memory), "{memory} MB");
+    }
+}
+
+#[test]
+fn the_report_is_written_beside_the_table() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("new folder/report.md");
+    let out = file.to_str().unwrap();
+    let table = success(&mut command(&["bench", "--quick", "policy-eval", "--out", out]));
+    assert!(table.contains("policy-eval") && table.contains("µs"), "{table}");
+    let report = fs::read_to_string(&file).unwrap();
+    assert!(report.contains("| policy-eval | 1 | "), "{report}");
+    assert!(report.contains("instruction path"), "{report}");
+}
+
+#[test]
+fn an_unknown_name_is_refused_with_the_known_ones() {
+    let message = refusal(&mut command(&["bench", "--quick", "policy", "sac-updates"]));
+    assert!(message.contains("there is no measurement `sac-updates`"), "{message}");
+    assert!(message.contains("sac-update, vg-sac-update"), "{message}");
+}
+
+fn with_peers(venv: &Path) -> String {
+    refusal(command(&["bench", "--quick", "policy", "--peers"]).arg(venv))
+}
+
+#[test]
+fn a_folder_without_interpreter_is_no_environment() {
+    let dir = tempdir().unwrap();
+    let message = with_peers(dir.path());
+    assert!(message.contains("is no virtual environment"), "{message}");
+    assert!(message.contains("bench/peers/setup.sh"), "{message}");
+}
+
+/// An environment in `venv` whose interpreter is this shell script.
+#[cfg(unix)]
+fn install_interpreter(venv: &Path, script: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let python = venv.join("bin/python");
+    fs::create_dir(venv.join("bin")).unwrap();
+    fs::write(&python, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[cfg(unix)]
+fn with_interpreter(script: &str) -> String {
+    let dir = tempdir().unwrap();
+    install_interpreter(dir.path(), script);
+    with_peers(dir.path())
+}
+
+#[test]
+#[cfg(unix)]
+fn missing_packages_are_named() {
+    let message = with_interpreter(r#"echo '{"jax": null, "torch": "2.0", "sbx-rl": null}'"#);
+    assert!(message.contains("lacks jax, sbx-rl; "), "{message}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_script_that_fails_is_told_with_what_it_said() {
+    let message = with_interpreter("echo first >&2; echo 'ValueError: last' >&2; exit 3");
+    assert!(message.contains("first\nValueError: last\n"), "{message}");
+    assert!(message.contains("`versions.py` failed"), "{message}");
+    let message = with_interpreter("echo hello");
+    assert!(message.contains("printed no results that can be read, but `hello`"), "{message}");
+}
+
+/// An interpreter that answers as the scripts do: versions first, then one policy evaluation.
+#[test]
+#[cfg(unix)]
+fn peers_stand_beside_ours_with_the_ratio() {
+    let dir = tempdir().unwrap();
+    let row = r#"[{"name": "policy_forward", "peer": "jax", "threads": 1,
+        "milliseconds_median": 3600.0, "milliseconds_min": 1800.0, "n": 2}]"#
+        .replace('\n', "");
+    let versions = r#"{"jax": "0.0"}"#;
+    let script = format!("case \"$1\" in *versions.py) echo '{versions}';; *) echo '{row}';; esac");
+    install_interpreter(dir.path(), &script);
+    let mut bench = command(&["bench", "--quick", "--json", "policy", "--peers"]);
+    let object: Value = serde_json::from_str(&success(bench.arg(dir.path()))).unwrap();
+    assert_eq!(object["peer_versions"]["jax"], "0.0");
+    let row = &object["rows"][0];
+    let peer = &row["peers"][0];
+    assert_eq!(peer["peer"], "JAX");
+    assert_eq!((peer["median"].as_f64(), peer["best"].as_f64()), (Some(3.6e6), Some(1.8e6)));
+    let ratio = 3.6e6 / row["median"].as_f64().unwrap();
+    assert!((peer["ratio"].as_f64().unwrap() - ratio).abs() < 1e-9 * ratio);
+}
