@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ValueGradientSettings;
 use crate::replay::{Batch, TransitionShape};
-use crate::rows::{join, pull_back, push_forward};
+use crate::rows::{join as join_rows, pull_back, push_forward};
+use crate::threads::join;
 
 /// Losses of one step of the critics.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -163,7 +164,7 @@ impl<T: Real> CriticEnsemble<T> {
 
     /// min Q̄(o, u) over the target critics, per row.
     pub fn target_minimum(&mut self, o: &[T], u: &[T]) -> &[T] {
-        join(o, u, self.shape, &mut self.scratch.inputs);
+        join_rows(o, u, self.shape, &mut self.scratch.inputs);
         let inputs = &self.scratch.inputs;
         side_by_side(&mut self.members, |critic| {
             critic.target.forward(inputs, &mut critic.scratch.net);
@@ -183,7 +184,7 @@ impl<T: Real> CriticEnsemble<T> {
 
     /// min Q(o, u) over the first `n` critics, per row.
     pub fn minimum(&mut self, n: usize, o: &[T], u: &[T]) -> &[T] {
-        join(o, u, self.shape, &mut self.scratch.inputs);
+        join_rows(o, u, self.shape, &mut self.scratch.inputs);
         let inputs = &self.scratch.inputs;
         side_by_side(&mut self.members[..n], |critic| {
             critic.net.forward(inputs, &mut critic.scratch.net);
@@ -228,7 +229,7 @@ impl<T: Real> CriticEnsemble<T> {
     /// One Adam step on L = Σᵢ mean(Qᵢ − y)² + ζ_s κ_s L_s + ζ_a κ_a L_a   (eqs. 16–18); the
     /// gradient losses only where they are switched on, against the targets set before.
     pub fn regress(&mut self, batch: &Batch<T>, y: &[T]) -> CriticReport {
-        join(&batch.o, &batch.u, self.shape, &mut self.scratch.inputs);
+        join_rows(&batch.o, &batch.u, self.shape, &mut self.scratch.inputs);
         let mut report = match self.value_gradient.clone() {
             Some(vg) => self.regress_with_gradients(&vg, batch, y),
             None => {
@@ -427,18 +428,12 @@ impl<T: Real> Critic<T> {
     }
 }
 
-/// Multiply-adds of a forward pass from which handing a critic to another thread pays: about ten
-/// times as long as the hand-over takes.
-const WORTH_A_THREAD: usize = 4_000_000;
-
 /// Does `pass` for every critic, at the same time where that pays.
 fn side_by_side<T: Real>(critics: &mut [Critic<T>], pass: impl Fn(&mut Critic<T>) + Sync) {
     match critics {
-        [first, second]
-            if first.scratch.seed.len() * first.net.params().len() >= WORTH_A_THREAD
-                && rayon::current_num_threads() > 1 =>
-        {
-            rayon::join(|| pass(first), || pass(second));
+        [first, second] => {
+            let forward = first.scratch.seed.len() * first.net.params().len();
+            join(forward, || pass(first), || pass(second));
         }
         critics => critics.iter_mut().for_each(pass),
     }

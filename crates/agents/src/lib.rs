@@ -54,6 +54,7 @@ mod sac;
 mod sac_settings;
 mod td3;
 pub mod tensorboard;
+mod threads;
 mod train;
 mod vector_environment;
 

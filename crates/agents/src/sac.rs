@@ -16,6 +16,7 @@ use crate::critic_ensemble::{CriticEnsemble, CriticReport, mean_weight};
 use crate::off_policy::{Interaction, OffPolicy, Scalars, fill_normal, transition_shape};
 use crate::replay::{Batch, TransitionShape};
 use crate::rows::split_actions;
+use crate::threads::join;
 use crate::{Actor, GradientTarget, LearnError, OffPolicyLearner, SacSettings, Squash};
 
 /// Losses and diagnostics of one update.
@@ -56,14 +57,31 @@ pub struct Sac<T: Real> {
     scratch: ActorScratch<T>,
 }
 
-/// Buffers of one update; nothing is allocated after construction.
-struct ActorScratch<T: Real> {
-    actor: PolicyWorkspace<T>,
-    explorer: PolicyWorkspace<T>,
-    /// Noise of the target action and of the actor's loss.
-    eps: [Vec<T>; 2],
+/// Actions drawn for rows of observations, with their log-densities.
+struct Sampled<T: Real> {
+    ws: PolicyWorkspace<T>,
     actions: Vec<T>,
     log_prob: Vec<T>,
+}
+
+impl<T: Real> Sampled<T> {
+    fn new(actor: &SquashedGaussian<T>, n: usize, nu: usize) -> Self {
+        Self { ws: actor.workspace(n), actions: vec![T::ZERO; n * nu], log_prob: vec![T::ZERO; n] }
+    }
+
+    fn draw(&mut self, actor: &SquashedGaussian<T>, o: &[T], eps: &[T]) {
+        actor.sample(o, eps, &mut self.ws, &mut self.actions, &mut self.log_prob);
+    }
+}
+
+/// Buffers of one update; nothing is allocated after construction.
+struct ActorScratch<T: Real> {
+    /// a′ at the next observations, ã at the observations, and the action of exploration.
+    next: Sampled<T>,
+    now: Sampled<T>,
+    explorer: Sampled<T>,
+    /// Noise of the target action and of the actor's loss.
+    eps: [Vec<T>; 2],
     /// Bellman targets y.
     y: Vec<T>,
     /// ∂/∂[o′, u′] rows of the next state's value.
@@ -135,11 +153,10 @@ impl<T: Real> Sac<T> {
         let zeros = |len: usize| vec![T::ZERO; len];
         Self {
             scratch: ActorScratch {
-                actor: actor.workspace(n),
-                explorer: actor.workspace(1),
+                next: Sampled::new(&actor, n, nu),
+                now: Sampled::new(&actor, n, nu),
+                explorer: Sampled::new(&actor, 1, nu),
                 eps: [zeros(n * nu), zeros(n * nu)],
-                actions: zeros(n * nu),
-                log_prob: zeros(n),
                 y: zeros(n),
                 costate: zeros(n * (no + nu)),
                 action_seed: zeros(n * nu),
@@ -171,16 +188,16 @@ impl<T: Real> Sac<T> {
     /// the actor's loss (`eps_actor`), batch × nu each.
     pub fn update(&mut self, batch: &Batch<T>, eps_next: &[T], eps_actor: &[T]) -> UpdateReport {
         let mut report = UpdateReport { alpha: self.alpha(), ..UpdateReport::default() };
-        self.value_targets(batch, eps_next);
+        self.sample_actions(batch, eps_next, eps_actor);
+        self.value_targets(batch);
         if let Some(vg) = &self.settings.value_gradient {
             self.gradient_targets(batch, vg.target);
         }
         report.critics = self.critics.regress(batch, &self.scratch.y);
-        self.actor_step(batch, eps_actor, &mut report);
+        self.actor_step_and_targets(batch, &mut report);
         if self.settings.learn_alpha {
             self.temperature_step(report.entropy);
         }
-        self.critics.update_targets(self.settings.tau);
         report
     }
 
@@ -193,14 +210,23 @@ impl<T: Real> Sac<T> {
         }
     }
 
-    /// y = r + γ·mask·(min Q̄(s′, a′) − α log π(a′|s′)), a′ ~ π(·|s′)   (eq. 13)
-    fn value_targets(&mut self, batch: &Batch<T>, eps_next: &[T]) {
+    /// a′ ~ π(·|s′) and ã ~ π(·|s): the policy changes only after both have been used.
+    fn sample_actions(&mut self, batch: &Batch<T>, eps_next: &[T], eps_actor: &[T]) {
+        let (actor, ActorScratch { next, now, .. }) = (&self.actor, &mut self.scratch);
+        join(
+            batch.reward.len() * actor.net().params().len(),
+            || next.draw(actor, &batch.o_next, eps_next),
+            || now.draw(actor, &batch.o, eps_actor),
+        );
+    }
+
+    /// y = r + γ·mask·(min Q̄(s′, a′) − α log π(a′|s′))   (eq. 13)
+    fn value_targets(&mut self, batch: &Batch<T>) {
         let (gamma, alpha) = (T::from_f64(self.gamma), T::from_f64(self.alpha()));
         let s = &mut self.scratch;
-        self.actor.sample(&batch.o_next, eps_next, &mut s.actor, &mut s.actions, &mut s.log_prob);
-        let min_q = self.critics.target_minimum(&batch.o_next, &s.actions);
+        let min_q = self.critics.target_minimum(&batch.o_next, &s.next.actions);
         for (b, y) in s.y.iter_mut().enumerate() {
-            let value = min_q[b] - alpha * s.log_prob[b];
+            let value = min_q[b] - alpha * s.next.log_prob[b];
             *y = batch.reward[b] + gamma * batch.mask[b] * value;
         }
     }
@@ -215,8 +241,9 @@ impl<T: Real> Sac<T> {
             // The next action and its log-density depend on s′ as well.
             split_actions(&s.costate, self.shape, &mut s.action_seed);
             s.log_prob_seed.fill(T::from_f64(-alpha));
-            let ActorScratch { actor, action_seed, log_prob_seed, observation_gradient, .. } = s;
-            self.actor.state_gradient(action_seed, log_prob_seed, actor, observation_gradient);
+            let ActorScratch { next, action_seed, log_prob_seed, observation_gradient, .. } = s;
+            let Sampled { ws, .. } = next;
+            self.actor.state_gradient(action_seed, log_prob_seed, ws, observation_gradient);
             for (sum, through_policy) in
                 s.costate.chunks_exact_mut(no + nu).zip(s.observation_gradient.chunks_exact(no))
             {
@@ -228,22 +255,31 @@ impl<T: Real> Sac<T> {
         self.critics.set_gradient_targets(batch, self.gamma, &s.costate);
     }
 
-    /// mean(α log π(ã|s) − min Q(s, ã)) with ã reparameterised, one Adam step   (eq. 11)
-    fn actor_step(&mut self, batch: &Batch<T>, eps: &[T], report: &mut UpdateReport) {
+    /// mean(α log π(ã|s) − min Q(s, ã)) with ã reparameterised, one Adam step   (eq. 11); beside it
+    /// the target copies, which the actor's loss does not read.
+    fn actor_step_and_targets(&mut self, batch: &Batch<T>, report: &mut UpdateReport) {
         let alpha = self.alpha();
         let s = &mut self.scratch;
-        self.actor.sample(&batch.o, eps, &mut s.actor, &mut s.actions, &mut s.log_prob);
         let sum = |values: &[T]| values.iter().map(|v| v.to_f64()).sum::<f64>();
-        let n = mean_weight(s.log_prob.len());
-        report.entropy = -n * sum(&s.log_prob);
-        let min_q = self.critics.minimum(2, &batch.o, &s.actions);
+        let n = mean_weight(s.now.log_prob.len());
+        report.entropy = -n * sum(&s.now.log_prob);
+        let min_q = self.critics.minimum(2, &batch.o, &s.now.actions);
         report.policy_loss = -alpha * report.entropy - n * sum(min_q);
         let gradient = self.critics.minimum_gradient(2, T::from_f64(-n));
         split_actions(gradient, self.shape, &mut s.action_seed);
         s.log_prob_seed.fill(T::from_f64(alpha * n));
-        s.grads.fill(T::ZERO);
-        self.actor.backward(&s.action_seed, &s.log_prob_seed, &mut s.actor, &mut s.grads);
-        self.actor_optimizer.step(self.actor.net_mut().params_mut(), &s.grads);
+        let (actor, optimizer, critics) =
+            (&mut self.actor, &mut self.actor_optimizer, &mut self.critics);
+        join(
+            batch.reward.len() * actor.net().params().len(),
+            || {
+                s.grads.fill(T::ZERO);
+                let Sampled { ws, .. } = &mut s.now;
+                actor.backward(&s.action_seed, &s.log_prob_seed, ws, &mut s.grads);
+                optimizer.step(actor.net_mut().params_mut(), &s.grads);
+            },
+            || critics.update_targets(self.settings.tau),
+        );
     }
 
     /// One Adam step of log α on −log α·(mean log π + target entropy), the target being −nu.
@@ -306,7 +342,8 @@ impl OffPolicy for Sac<f32> {
         let s = &mut self.scratch;
         let eps = &mut s.eps[0][..action.len()];
         fill_normal(eps, noise);
-        self.actor.sample(o, eps, &mut s.explorer, action, &mut s.log_prob[..1]);
+        s.explorer.draw(&self.actor, o, eps);
+        action.copy_from_slice(&s.explorer.actions);
     }
 
     fn update(

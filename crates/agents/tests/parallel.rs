@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use agents::replay::{Batch, TransitionShape};
 use agents::{
     Actor, Budget, Evaluation, LearnError, Learner, MeanPolicy, Policy, PpoLearner, PpoSettings,
-    Squash, VectorEnvironment, evaluate, evaluate_from,
+    Sac, SacSettings, Squash, VectorEnvironment, evaluate, evaluate_from,
 };
 use critics::{Activation, Mlp, MlpSpec};
 use dynamics::{
@@ -422,4 +423,49 @@ fn of_several_environments_that_fail_the_first_is_told() {
     let saved = VectorEnvironment::new(&task, 8, 6).save();
     let error = VectorEnvironment::new(&task, 8, 5).restore(&saved).unwrap_err();
     assert!(matches!(error, LearnError::Mismatch { .. }), "{error}");
+}
+
+/// Networks after some updates on batches large enough for two threads.
+fn updated(settings: SacSettings, n_threads: usize) -> Vec<Vec<f32>> {
+    const N: usize = 256;
+    let shape = TransitionShape { n_observations: 6, nu: 1, ndx: 6 };
+    let hidden = vec![128, 128];
+    let settings = SacSettings {
+        actor_hidden: hidden.clone(),
+        critic_hidden: hidden,
+        batch_size: N,
+        ..settings
+    };
+    let mut sac =
+        Sac::<f32>::new(&settings, shape, 0.99, &ActionBounds::symmetric(1, 2.0), 0).unwrap();
+    let mut s = Stream::new(0, "batch", 0);
+    let mut numbers = |n: usize| (0..n * N).map(|_| s.normal() as f32).collect::<Vec<_>>();
+    let batch = Batch {
+        o: numbers(6),
+        u: numbers(1),
+        reward: numbers(1),
+        o_next: numbers(6),
+        mask: vec![1.0; N],
+        jacobian: numbers(42),
+        reward_gradient: numbers(7),
+        observation_jacobian: Vec::new(),
+    };
+    let (next, now) = (numbers(1), numbers(1));
+    let pool = ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+    pool.install(|| {
+        (0..25).for_each(|_| {
+            sac.update(&batch, &next, &now);
+        })
+    });
+    let critics = sac.critics.networks().map(|(_, net)| net.params().to_vec());
+    critics.chain([sac.actor.net().params().to_vec()]).collect()
+}
+
+#[test]
+fn updates_do_not_depend_on_threads() {
+    for settings in [SacSettings::sac(), SacSettings::vg_sac()] {
+        let alone = updated(settings.clone(), 1);
+        assert!(alone.iter().flatten().all(|p| p.is_finite()));
+        assert_eq!(alone, updated(settings, 2));
+    }
 }
