@@ -31,7 +31,8 @@
 //! - [`Task`] is a control problem, [`Environment`] runs it, [`TransitionGradient`] differentiates
 //!   its transitions.
 //! - [`check`] compares derivatives with central differences and dual numbers.
-//! - [`models`] has the models, [`Stream`] the random numbers.
+//! - [`models`] has the models, [`planar`] the mechanics of walkers in a plane, [`Stream`] the
+//!   random numbers.
 //!
 //! # Conventions
 //! SI units. Costs are minimised, reward = −cost. Index order follows the letters: `lux` is nu × ndx.
@@ -48,8 +49,10 @@ mod error;
 mod finite_difference;
 mod integrators;
 pub mod models;
+pub mod planar;
 mod plant;
 mod random;
+pub mod rigid_body;
 mod state_space;
 mod task;
 
