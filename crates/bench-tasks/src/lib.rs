@@ -16,10 +16,15 @@
 //! No learning, no files, no printing here: a task is data for agents and solvers.
 
 mod cartpole;
+mod half_cheetah;
+mod hopper;
 mod pendulum;
+mod planar_walker;
 mod registry;
 
 pub use cartpole::{Cartpole, CartpoleSettings};
+pub use half_cheetah::{HalfCheetah, HalfCheetahSettings};
+pub use hopper::{Hopper, HopperSettings};
 pub use pendulum::{Pendulum, PendulumSettings};
 pub use registry::{
     BenchTask, BoxedTask, CheckedModel, Entry, Preset, TaskError, Variant, find, registry,

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::cartpole::{Cartpole, CartpoleSettings};
+use crate::half_cheetah::{HalfCheetah, HalfCheetahSettings};
+use crate::hopper::{Hopper, HopperSettings};
 use crate::pendulum::{Pendulum, PendulumSettings};
 
 /// Which model plays the world.
@@ -105,7 +107,7 @@ pub enum TaskError {
     Model(#[from] DynamicsError),
 }
 
-const REGISTRY: [Entry; 2] = [CARTPOLE, PENDULUM];
+const REGISTRY: [Entry; 4] = [CARTPOLE, HOPPER, HALF_CHEETAH, PENDULUM];
 
 const CARTPOLE: Entry = Entry {
     name: "cartpole",
@@ -114,6 +116,27 @@ const CARTPOLE: Entry = Entry {
     settings: |preset| table("cartpole", &CartpoleSettings::preset(preset)),
     build: |variant, settings| {
         Ok(Box::new(Cartpole::new(variant, &typed::<CartpoleSettings>("cartpole", settings)?)?))
+    },
+};
+
+const HOPPER: Entry = Entry {
+    name: "hopper",
+    summary: "run on one leg without falling (12 states, 3 actions)",
+    paper: "vg-sac",
+    settings: |_| table("hopper", &HopperSettings::default()),
+    build: |variant, settings| {
+        Ok(Box::new(Hopper::new(variant, &typed::<HopperSettings>("hopper", settings)?)?))
+    },
+};
+
+const HALF_CHEETAH: Entry = Entry {
+    name: "halfcheetah",
+    summary: "run on two legs (18 states, 6 actions)",
+    paper: "vg-sac",
+    settings: |preset| table("halfcheetah", &HalfCheetahSettings::preset(preset)),
+    build: |variant, settings| {
+        let settings = typed::<HalfCheetahSettings>("halfcheetah", settings)?;
+        Ok(Box::new(HalfCheetah::new(variant, &settings)?))
     },
 };
 
