@@ -1,12 +1,14 @@
 //! The commands, one module each: arguments as a `clap` struct with `run(self)`.
 
 mod bench;
+mod check_robot;
 mod eval;
 mod gradcheck;
 mod list;
 mod probe;
 mod report;
 mod reproduce;
+mod robot;
 mod train;
 
 use std::error::Error;
@@ -29,12 +31,14 @@ pub(crate) enum Command {
     Play(eval::PlayArgs),
     /// Write a report again from stored results, or compare two
     Report(report::ReportArgs),
-    /// Print one transition of a task with its derivatives as JSON
+    /// Print one transition of a task, or a robot's dynamics, with derivatives as JSON
     Probe(probe::ProbeArgs),
     /// Check every derivative of tasks against independent sources
     Gradcheck(gradcheck::GradcheckArgs),
     /// Measure how fast this machine learns, beside other libraries where they are installed
     Bench(bench::BenchArgs),
+    /// Show what a robot's file describes and check the derivatives of its dynamics
+    CheckRobot(check_robot::CheckRobotArgs),
     /// List papers, figures, tasks and methods
     List(list::ListArgs),
 }
@@ -54,6 +58,7 @@ impl Command {
             Self::Probe(args) => args.run(),
             Self::Gradcheck(args) => args.run(),
             Self::Bench(args) => args.run(),
+            Self::CheckRobot(args) => args.run(),
             Self::List(args) => args.run(),
         }
     }
