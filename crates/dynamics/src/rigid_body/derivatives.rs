@@ -130,12 +130,14 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::{Matrix3, Vector3};
     use num_dual::Dual64;
 
     use super::*;
     use crate::Stream;
     use crate::models::iiwa14;
     use crate::rigid_body::Base;
+    use crate::rigid_body::description::Inertial;
 
     /// The same algorithms on dual numbers, one input after another.
     fn by_duals(
@@ -161,7 +163,11 @@ mod tests {
     #[test]
     fn analytic_derivatives_are_those_of_dual_numbers() {
         for (base, seed) in [Base::Fixed, Base::Floating].into_iter().cycle().zip(0..40) {
-            let model = Model::new(&iiwa14(), base).unwrap();
+            let mut robot = iiwa14();
+            // A base without inertia could turn freely about the first joint.
+            robot.links[0].inertial =
+                Inertial { mass: 5.0, center: Vector3::zeros(), inertia: Matrix3::identity() };
+            let model = Model::new(&robot, base).unwrap();
             let nv = model.nv();
             let mut s = Stream::new(seed, "state", 0);
             let q = model.random_configuration(&mut s);
