@@ -73,7 +73,7 @@ pub(crate) fn reverse<T: Real>(
         columns = 2 * batch;
     }
     // The sensitivities to tangents are those of an input gradient with the same seed.
-    let known = tangent_seed.is_some_and(|seed| seed == ws.h_bars_seed);
+    let known = tangent_seed.is_some_and(|seed| !seed.is_empty() && seed == ws.h_bars_seed);
     let keep = tangent_seed.is_none() && grads.is_none();
     if keep {
         ws.h_bars_seed.clear();
@@ -102,24 +102,27 @@ pub(crate) fn reverse<T: Real>(
         }
         let h_bar = &mut ws.bar_below[..columns * n_in];
         let kept = &mut ws.h_bars[layer - 1];
-        if known {
-            let (bar, bar_dot) = h_bar.split_at_mut(batch * n_in);
-            Products::current().input(&params[weight], &z_bar[..batch * n_out], bar, n_out, n_in);
-            bar_dot.copy_from_slice(kept);
-        } else {
-            Products::current().input(&params[weight], z_bar, h_bar, n_out, n_in);
-        }
-        if keep {
-            kept.clear();
-            kept.extend_from_slice(h_bar);
-        }
         let h = &ws.inputs[layer][..batch * n_in];
         let gate = ws.gates[layer - 1].get(..h.len()).unwrap_or(&[]);
         if tangent_seed.is_some() {
             let z_dot = &ws.z_dots[layer - 1][..h.len()];
+            if known {
+                let (bar, bar_dot) = h_bar.split_at_mut(h.len());
+                let z_bar = &z_bar[..batch * n_out];
+                Products::current().input(&params[weight], z_bar, bar, n_out, n_in);
+                bar_dot.copy_from_slice(kept);
+            } else {
+                Products::current().input(&params[weight], z_bar, h_bar, n_out, n_in);
+            }
             let (bar, bar_dot) = h_bar.split_at_mut(h.len());
             spec.hidden.pull_back_twice(h, gate, z_dot, bar, bar_dot);
+        } else if keep {
+            kept.resize(h.len(), T::ZERO);
+            Products::current().input(&params[weight], z_bar, kept, n_out, n_in);
+            // φ′ does to a sensitivity what it does to a tangent.
+            spec.hidden.push_forward(h, gate, kept, h_bar);
         } else {
+            Products::current().input(&params[weight], z_bar, h_bar, n_out, n_in);
             spec.hidden.pull_back(h, gate, h_bar);
         }
         std::mem::swap(&mut ws.bar, &mut ws.bar_below);

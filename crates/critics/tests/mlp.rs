@@ -124,6 +124,13 @@ proptest! {
         let alone = sobolev(None);
         prop_assert!(relative_error(&sobolev(Some(&seeds)), &alone) < 1e-13);
         prop_assert!(relative_error(&sobolev(Some(&values)), &alone) < 1e-13);
+
+        // An empty batch after a whole one finds nothing.
+        net.forward(&x, &mut ws);
+        net.input_gradient(&seeds, &mut ws, &mut part);
+        net.forward(&[], &mut ws);
+        net.tangent(&[], &mut ws);
+        net.sobolev_backward(&[], &[], &mut ws, &mut vec![0.0; net.params().len()]);
     }
 
     #[test]
