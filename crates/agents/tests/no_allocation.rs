@@ -327,7 +327,7 @@ fn a_growing_memory_takes_the_blocks_of_its_records_alone() {
 /// Critics that are worth a thread each, and environments side by side, on two threads.
 fn a_second_thread_allocates_nothing() {
     let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    let (n, hidden) = (256, 128);
+    let (n, hidden) = (256, 256);
     // Either thread may come to any product of the critics; each keeps what it packs into.
     pool.broadcast(|_| products_of_a_critic(n, hidden));
     settle();

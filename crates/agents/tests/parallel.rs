@@ -429,7 +429,7 @@ fn of_several_environments_that_fail_the_first_is_told() {
 fn updated(settings: SacSettings, n_threads: usize) -> Vec<Vec<f32>> {
     const N: usize = 256;
     let shape = TransitionShape { n_observations: 6, nu: 1, ndx: 6 };
-    let hidden = vec![128, 128];
+    let hidden = vec![256, 256];
     let settings = SacSettings {
         actor_hidden: hidden.clone(),
         critic_hidden: hidden,
@@ -453,7 +453,7 @@ fn updated(settings: SacSettings, n_threads: usize) -> Vec<Vec<f32>> {
     let (next, now) = (numbers(1), numbers(1));
     let pool = ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
     pool.install(|| {
-        (0..25).for_each(|_| {
+        (0..21).for_each(|_| {
             sac.update(&batch, &next, &now);
         })
     });
