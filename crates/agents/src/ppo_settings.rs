@@ -71,9 +71,11 @@ impl PpoSettings {
     pub fn check(&self) -> Result<(), LearnError> {
         let refuse = |key, value: String, needed| Err(LearnError::Setting { key, value, needed });
         // A slip of the finger must not take the machine's whole memory.
+        if !(1..=10_000).contains(&self.n_envs) {
+            return refuse("method.n_envs", self.n_envs.to_string(), "between 1 and 10000");
+        }
         for (key, value) in [
             ("method.rollout_steps", self.rollout_steps),
-            ("method.n_envs", self.n_envs),
             ("method.minibatch", self.minibatch),
             ("method.epochs", self.epochs),
         ] {

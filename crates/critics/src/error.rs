@@ -13,6 +13,14 @@ pub enum CriticError {
         /// Sizes as given: input, hidden layers, output.
         sizes: Vec<usize>,
     },
+    /// More parameters than a network may have.
+    #[error("layer sizes {sizes:?} make more than {limit} parameters; use smaller layers")]
+    TooLarge {
+        /// Sizes as given: input, hidden layers, output.
+        sizes: Vec<usize>,
+        /// Most parameters that are allowed.
+        limit: usize,
+    },
     /// A vector or matrix whose shape is not the one needed.
     #[error("{what} has shape {found:?}, needed is {needed:?}")]
     Shape {

@@ -4,9 +4,6 @@
 //! derivative of seed·out is Σ_l J_lᵀ diag(φ″(z_l) ⊙ h̄_l) J_l over the hidden layers. So one reverse
 //! pass and `n_in` tangents give the whole matrix, and no direction needs a reverse pass of its own.
 //!
-//! These derivatives read the activations of the native backend and exist there only; a network on
-//! another one is evaluated natively by a clone [`with_backend`](Mlp::with_backend).
-//!
 //! Tangents are stored direction after direction, so J_lᵀ (`n_in` × width) of a sample is a batch of
 //! `n_in` rows to the matrix products.
 
@@ -120,8 +117,7 @@ impl<T: Real> Mlp<T> {
     ///
     /// # Panics
     ///
-    /// When a length does not fit the batch of the last `forward`, or when that ran on another backend
-    /// than the native one.
+    /// When a length does not fit the batch of the last `forward`.
     pub fn hessian_vector(&self, seed: &[T], v: &[T], ws: &mut MlpWorkspace<T>, hv: &mut [T]) {
         let spec = self.spec();
         let batch = ws.check(spec);
@@ -179,8 +175,8 @@ impl<T: Real> Mlp<T> {
     ///
     /// # Panics
     ///
-    /// When a length does not fit the batch of the last `forward`, when the scratch belongs to another
-    /// shape, or when `forward` ran on another backend than the native one.
+    /// When a length does not fit the batch of the last `forward`, or the scratch belongs to another
+    /// shape.
     pub fn hessian(
         &self,
         seed: &[T],
@@ -219,8 +215,7 @@ impl<T: Real> Mlp<T> {
     ///
     /// # Panics
     ///
-    /// When `j` does not fit the batch of the last `forward`, when the scratch belongs to another shape,
-    /// or when `forward` ran on another backend than the native one.
+    /// When `j` does not fit the batch of the last `forward`, or the scratch belongs to another shape.
     pub fn jacobian(&self, ws: &MlpWorkspace<T>, scratch: &mut HessianWorkspace<T>, j: &mut [T]) {
         let (batch, group) = self.begin(ws, scratch);
         let size = self.spec().n_out() * self.spec().n_in();
@@ -244,8 +239,8 @@ impl<T: Real> Mlp<T> {
     ///
     /// # Panics
     ///
-    /// When a length does not fit the batch of the last `forward`, when the scratch belongs to another
-    /// shape, or when `forward` ran on another backend than the native one.
+    /// When a length does not fit the batch of the last `forward`, or the scratch belongs to another
+    /// shape.
     pub fn squared_residual(
         &self,
         kind: HessianKind,

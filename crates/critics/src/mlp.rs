@@ -45,14 +45,26 @@ impl TryFrom<UncheckedSpec> for MlpSpec {
 }
 
 impl MlpSpec {
-    /// Checks that there are an input and an output and that no layer is empty.
+    /// Most parameters of a network: a slip of the finger, or a damaged file, must not take the
+    /// machine's whole memory.
+    pub const MAX_PARAMS: usize = 100_000_000;
+
+    /// Checks that there are an input and an output, that no layer is empty, and that there are no
+    /// more than [`MlpSpec::MAX_PARAMS`] parameters.
     ///
     /// # Errors
     ///
-    /// [`CriticError::LayerSizes`] otherwise.
+    /// [`CriticError::LayerSizes`] or [`CriticError::TooLarge`] otherwise.
     pub fn validate(&self) -> Result<(), CriticError> {
         if self.sizes.len() < 2 || self.sizes.contains(&0) {
             return Err(CriticError::LayerSizes { sizes: self.sizes.clone() });
+        }
+        let layer = |pair: &[usize]| pair[0].checked_add(1)?.checked_mul(pair[1]);
+        let sum = |sum: usize, pair| sum.checked_add(layer(pair)?);
+        let n_params = self.sizes.windows(2).try_fold(0, sum);
+        if n_params.is_none_or(|n| n > Self::MAX_PARAMS) {
+            let (sizes, limit) = (self.sizes.clone(), Self::MAX_PARAMS);
+            return Err(CriticError::TooLarge { sizes, limit });
         }
         Ok(())
     }

@@ -101,7 +101,7 @@ pub(crate) fn reverse<T: Real>(
             return;
         }
         let h_bar = &mut ws.bar_below[..columns * n_in];
-        let kept = &mut ws.h_bars[layer - 1];
+        let kept = &mut ws.h_bars[layer - 1][..batch * n_in];
         let h = &ws.inputs[layer][..batch * n_in];
         let gate = ws.gates[layer - 1].get(..h.len()).unwrap_or(&[]);
         if tangent_seed.is_some() {
@@ -117,7 +117,6 @@ pub(crate) fn reverse<T: Real>(
             let (bar, bar_dot) = h_bar.split_at_mut(h.len());
             spec.hidden.pull_back_twice(h, gate, z_dot, bar, bar_dot);
         } else if keep {
-            kept.resize(h.len(), T::ZERO);
             Products::current().input(&params[weight], z_bar, kept, n_out, n_in);
             // φ′ does to a sensitivity what it does to a tangent.
             spec.hidden.push_forward(h, gate, kept, h_bar);

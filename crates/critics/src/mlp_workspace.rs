@@ -96,10 +96,12 @@ impl<T: Real> MlpWorkspace<T> {
         }
         for (layer, width) in self.sizes[1..n_layers].iter().enumerate() {
             self.z_dots[layer].resize(batch * width, T::ZERO);
+            self.h_bars[layer].resize(batch * width, T::ZERO);
             if self.gated {
                 self.gates[layer].resize(batch * width, T::ZERO);
             }
         }
+        self.h_bars_seed.reserve(batch * self.sizes[n_layers]);
         self.out.resize(batch * self.sizes[n_layers], T::ZERO);
         self.out_tangent.resize(batch * self.sizes[n_layers], T::ZERO);
         self.bar.resize(2 * batch * widest, T::ZERO);

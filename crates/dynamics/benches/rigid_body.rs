@@ -5,8 +5,11 @@
 use divan::{Bencher, black_box};
 use dynamics::Stream;
 use dynamics::models::iiwa14;
+use dynamics::rigid_body::description::{
+    Inertial, JointDescription, JointKind, JointProperties, LinkDescription, RobotDescription,
+};
 use dynamics::rigid_body::{Base, Model, Workspace};
-use nalgebra::{DMatrix, DVector};
+use nalgebra::{DMatrix, DVector, Matrix3, Vector3};
 
 fn main() {
     divan::main();
@@ -23,7 +26,44 @@ struct Case {
 }
 
 fn arm() -> Case {
-    let model = Model::new(&iiwa14(), Base::Fixed).expect("valid");
+    case(&iiwa14())
+}
+
+/// Rods of 0.3 m, one on the end of the other, on revolute joints about y and x in turn.
+fn chain(links: usize) -> Case {
+    let name = |i: usize| format!("link{i}");
+    let rod = Inertial {
+        mass: 1.0,
+        center: Vector3::new(0.0, 0.0, 0.15),
+        inertia: Matrix3::from_diagonal(&Vector3::new(8e-3, 8e-3, 1e-3)),
+    };
+    let joint = |i: usize| JointDescription {
+        name: format!("joint{i}"),
+        kind: JointKind::Revolute(if i % 2 == 1 { Vector3::y() } else { Vector3::x() }),
+        parent: name(i - 1),
+        child: name(i),
+        position: Vector3::new(0.0, 0.0, 0.3),
+        rotation: Matrix3::identity(),
+        home: vec![0.0],
+        properties: JointProperties::default(),
+        line: 0,
+    };
+    let link = |i| LinkDescription {
+        name: name(i),
+        inertial: if i == 0 { Inertial::ZERO } else { rod },
+        line: 0,
+    };
+    case(&RobotDescription {
+        name: "chain".to_owned(),
+        gravity: Vector3::new(0.0, 0.0, -9.81),
+        links: (0..=links).map(link).collect(),
+        joints: (1..=links).map(joint).collect(),
+        ..RobotDescription::default()
+    })
+}
+
+fn case(description: &RobotDescription) -> Case {
+    let model = Model::new(description, Base::Fixed).expect("valid");
     let mut s = Stream::new(0, "bench", 0);
     let nv = model.nv();
     let mut normal = |n: usize| DVector::from_fn(n, |_, _| s.normal());
@@ -68,5 +108,25 @@ fn rnea_derivatives(bencher: Bencher) {
 #[divan::bench]
 fn aba_derivatives(bencher: Bencher) {
     let mut c = arm();
+    bencher.bench_local(|| c.model.aba_derivatives(&mut c.ws, black_box(&c.q), &c.v, &c.tau));
+}
+
+const CHAINS: [usize; 4] = [4, 16, 32, 64];
+
+#[divan::bench(args = CHAINS)]
+fn chain_aba(bencher: Bencher, links: usize) {
+    let mut c = chain(links);
+    bencher.bench_local(|| c.model.aba(&mut c.ws, black_box(&c.q), &c.v, &c.tau, &mut c.out));
+}
+
+#[divan::bench(args = CHAINS)]
+fn chain_crba(bencher: Bencher, links: usize) {
+    let mut c = chain(links);
+    bencher.bench_local(|| c.model.mass_matrix(&mut c.ws, black_box(&c.q), &mut c.m));
+}
+
+#[divan::bench(args = CHAINS)]
+fn chain_aba_derivatives(bencher: Bencher, links: usize) {
+    let mut c = chain(links);
     bencher.bench_local(|| c.model.aba_derivatives(&mut c.ws, black_box(&c.q), &c.v, &c.tau));
 }

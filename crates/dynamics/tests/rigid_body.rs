@@ -498,3 +498,27 @@ fn models_refuse_what_is_no_tree_and_states_that_are_none() {
     assert!(error.contains("the norm of a quaternion"), "{error}");
     assert!(model.find_frame("hand").unwrap_err().to_string().contains("l0, "));
 }
+
+#[test]
+fn far_from_the_origin_a_floating_robot_keeps_its_precision() {
+    let model = Model::new(&random_tree(6, 5), Base::Floating).unwrap();
+    let State { q, v, a: tau } = random_state(&model, 5);
+    let mut ws = model.workspace();
+    model.aba_derivatives(&mut ws, &q, &v, &tau);
+    let (qdd, by_q) = (ws.qdd().to_vec(), ws.dqdd_dq().clone_owned());
+    let energy = model.energy(&mut ws, &q, &v);
+    let center = model.center_of_mass(&mut ws, &q);
+    let mut far = q.clone();
+    far[0] += 1000.0;
+    model.aba_derivatives(&mut ws, &far, &v, &tau);
+    assert_close("qdd", ws.qdd(), &qdd, 1e-11);
+    assert!(relative_error(&ws.dqdd_dq().clone_owned(), &by_q) < 1e-11);
+    let shift = Vector3::new(1000.0, 0.0, 0.0);
+    let moved = model.center_of_mass(&mut ws, &far);
+    assert_close("centre", (moved - shift).as_slice(), center.as_slice(), 1e-11);
+    let there = model.energy(&mut ws, &far, &v);
+    assert_close("kinetic energy", &[there.kinetic], &[energy.kinetic], 1e-12);
+    // Gravity of the random tree has a part along x.
+    let expected = energy.potential - model.mass() * model.gravity().x * 1000.0;
+    assert_close("potential energy", &[there.potential], &[expected], 1e-11);
+}

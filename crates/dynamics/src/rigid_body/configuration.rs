@@ -30,8 +30,8 @@ impl Model {
         q
     }
 
-    /// A configuration drawn with `stream`: scalar joints uniform within their limits (within ±π
-    /// where there are none), positions of free-flyers within ±1 m, orientations uniform.
+    /// A configuration drawn with `stream`: scalar joints uniform within their limits (of limits wider
+    /// than ±π, within the part next to zero), positions of free-flyers within ±1 m, orientations uniform.
     #[must_use]
     pub fn random_configuration(&self, stream: &mut Stream) -> DVector<f64> {
         let mut q = self.neutral();
@@ -40,9 +40,10 @@ impl Model {
             if range.len() == 1 {
                 let [low, high] = self.dofs[body.v.start].properties.position_limit;
                 let reach = std::f64::consts::PI;
-                let low = if low.is_finite() { low } else { -reach };
-                let high = if high.is_finite() { high } else { reach };
-                q[range.start] = stream.uniform(low, high);
+                // Of wide or one-sided limits, the part next to zero.
+                let low_end = low.max((-reach).min(high - 2.0 * reach));
+                let high_end = high.min(reach.max(low + 2.0 * reach));
+                q[range.start] = stream.uniform(low_end, high_end);
                 continue;
             }
             if range.len() == 7 {

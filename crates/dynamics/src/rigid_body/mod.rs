@@ -6,7 +6,8 @@
 //! # Frames and conventions
 //! - The world has gravity along −z unless a file says otherwise. SI units.
 //! - The frame of a body is that of the joint that carries it, moved by q.
-//! - Inside, spatial quantities stand in the world's axes about the world's origin; what is handed
+//! - Inside, spatial quantities stand in the world's axes about the world's origin, or about the
+//!   position of a floating base; what is handed
 //!   out says in which frame it stands.
 //! - q and v of each kind of joint: see [`Model`]. Derivatives by q are along tangent vectors,
 //!   nv × nv.

@@ -43,7 +43,7 @@ impl Model {
     ) -> (Matrix3<f64>, Vector3<f64>) {
         self.place(ws, q.as_slice());
         let (r, p) = self.frame_placement(ws, frame);
-        (Matrix3::from_fn(|i, j| r[i][j]), p.into())
+        (Matrix3::from_fn(|i, j| r[i][j]), Vector3::from(p) + Vector3::from(ws.origin))
     }
 
     /// Velocity of a frame.
@@ -94,7 +94,7 @@ impl Model {
         self.place(ws, q.as_slice());
         self.place_inertias(ws);
         let (mass, moment) = self.total_moment(ws);
-        Vector3::from(moment) / mass
+        Vector3::from(moment) / mass + Vector3::from(ws.origin)
     }
 
     /// Writes the Jacobian of the centre of mass, 3 × nv.

@@ -1,6 +1,6 @@
 //! Spatial vectors and rigid-body inertias, for any scalar.
 //!
-//! Everything is expressed in the world's axes and about the world's origin, so that quantities of
+//! Everything is expressed in the world's axes and about one point (the origin of the workspace), so that quantities of
 //! different bodies add without transformations. A [`Motion`] is (velocity of the point that passes
 //! through the origin, angular velocity); a [`Force`] is (force, moment about the origin).
 

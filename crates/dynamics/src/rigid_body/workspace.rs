@@ -6,12 +6,16 @@ use super::spatial::{
     product, scale,
 };
 use crate::Scalar;
+use crate::duals::real;
 
 /// Everything that the algorithms on one [`Model`] need and leave behind; one per thread, allocated
 /// once. `S` is `f64`, or a dual number that carries derivatives.
 #[derive(Debug, Clone)]
 pub struct Workspace<S = f64> {
-    /// World placement of every body.
+    /// The point about which spatial quantities stand: a floating base's own position, so that far
+    /// from the world's origin nothing is lost in rounding; otherwise the world's origin.
+    pub(crate) origin: V3<f64>,
+    /// World placement of every body, from [`Self::origin`].
     pub(crate) r: Vec<M3<S>>,
     pub(crate) p: Vec<V3<S>>,
     /// Column of every degree of freedom: the motion at unit velocity.
@@ -71,6 +75,7 @@ impl<S: Scalar> Workspace<S> {
         let numbers = |len: usize| vec![S::zero(); len];
         let motions = |len: usize| vec![Motion::zero(); len];
         Self {
+            origin: [0.0; 3],
             r: vec![[[S::zero(); 3]; 3]; n],
             p: vec![[S::zero(); 3]; n],
             j: motions(nv),
@@ -158,7 +163,12 @@ impl Model {
                 }
             };
             let (r, p, parent) = match body.parent {
-                None => (r, p, None),
+                None if i == 0 && matches!(body.joint.motion, JointMotion::FreeFlyer { .. }) => {
+                    // A constant point: what depends on q stays in p.
+                    ws.origin = p.map(real);
+                    (r, std::array::from_fn(|k| p[k] - ws.origin[k]), None)
+                }
+                None => (r, std::array::from_fn(|k| p[k] - ws.origin[k]), None),
                 Some(parent) => {
                     let outer = &ws.r[parent];
                     (product(outer, &r), add(apply(outer, p), ws.p[parent]), Some(parent))
@@ -242,7 +252,7 @@ impl Model {
         Motion { linear: self.gravity.map(|g| S::from(-g)), angular: [S::zero(); 3] }
     }
 
-    /// Placement of a frame, after [`Model::place`].
+    /// Placement of a frame from the workspace's origin, after [`Model::place`].
     pub(crate) fn frame_placement<S: Scalar>(
         &self,
         ws: &Workspace<S>,
@@ -252,7 +262,7 @@ impl Model {
         let rotation = rotation.map(|row| row.map(S::from));
         let position = position.map(S::from);
         match *body {
-            None => (rotation, position),
+            None => (rotation, std::array::from_fn(|k| position[k] - ws.origin[k])),
             Some(body) => {
                 let r = &ws.r[body];
                 (product(r, &rotation), add(apply(r, position), ws.p[body]))
@@ -260,8 +270,8 @@ impl Model {
         }
     }
 
-    /// Mass (kg), centre of mass times mass, of everything that moves, after
-    /// [`Model::place_inertias`].
+    /// Mass (kg), and mass times centre of mass from the workspace's origin, of everything that moves,
+    /// after [`Model::place_inertias`].
     pub(crate) fn total_moment<S: Scalar>(&self, ws: &Workspace<S>) -> (f64, V3<S>) {
         ws.y.iter()
             .fold((0.0, [S::zero(); 3]), |(mass, moment), y| (mass + y.mass, add(moment, y.moment)))
@@ -275,8 +285,9 @@ impl Model {
 
     /// Potential energy −g·Σ m c (J).
     pub(crate) fn potential_of<S: Scalar>(&self, ws: &Workspace<S>) -> S {
-        let (_, moment) = self.total_moment(ws);
-        let weighted: V3<S> = std::array::from_fn(|k| moment[k] * self.gravity[k]);
+        let (mass, moment) = self.total_moment(ws);
+        let weighted: V3<S> =
+            std::array::from_fn(|k| (moment[k] + mass * ws.origin[k]) * self.gravity[k]);
         scale(weighted, -S::one()).into_iter().fold(S::zero(), |sum, x| sum + x)
     }
 }
