@@ -1,4 +1,5 @@
-//! `probe` run as a user runs it: numbers against a cartpole of our own, shapes, batches, messages.
+//! `probe` run as a user runs it: numbers against a cartpole of our own, shapes, batches, roll-outs,
+//! messages.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -422,4 +423,133 @@ fn a_reader_that_stops_early_ends_a_batch_quietly() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+/// What `probe --rollout` prints, and nothing else.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rollout {
+    states: Vec<Vec<f64>>,
+    rewards: Vec<f64>,
+    terminated: Option<usize>,
+}
+
+fn file_with(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn rollout(task: &str, state: &[f64], actions: &[Vec<f64>], more: &[&str]) -> Rollout {
+    let actions = actions.iter().map(|u| format!("[{}]", list(u))).collect::<Vec<_>>().join(",");
+    let text = format!("{{\"state\": [{}],\n \"actions\": [{actions}]}}\n", list(state));
+    let file = file_with(&text);
+    let output = run(&[&[task, "--rollout", file.path().to_str().unwrap()], more].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stderr, b"");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+#[test]
+fn a_roll_out_is_a_chain_of_single_probes_bit_for_bit() {
+    use bench_tasks::{Preset, Variant};
+    use dynamics::Stream;
+    use nalgebra::DVector;
+    for name in ["cartpole", "pendulum", "hopper", "halfcheetah"] {
+        let entry = bench_tasks::find(name).unwrap();
+        let settings = (entry.settings)(Preset::Released).unwrap();
+        let task = (entry.build)(Variant::Real, &settings).unwrap();
+        let mut stream = Stream::new(7, "probe-rollout", 0);
+        let mut x0 = DVector::zeros(task.plant().any_nx());
+        task.sample_x0(&mut stream, &mut x0);
+        let nu = task.plant().any_nu();
+        let actions: Vec<Vec<f64>> =
+            (0..12).map(|_| (0..nu).map(|_| 0.8 * stream.normal()).collect()).collect();
+        for more in [&[][..], &["--variant", "nominal"]] {
+            let found = rollout(name, x0.as_slice(), &actions, more);
+            assert_eq!((found.states.len(), found.rewards.len()), (13, 12), "{name}");
+            let mut state = x0.as_slice().to_vec();
+            let mut terminated = None;
+            for (t, action) in actions.iter().enumerate() {
+                assert_eq!(bits(&found.states[t]), bits(&state), "{name} {more:?}, step {t}");
+                let point = [name, "--state", &list(&state), "--action", &list(action)];
+                let single = answer(&[&point[..], more].concat());
+                assert_eq!(found.rewards[t].to_bits(), single.reward.to_bits(), "{name}, step {t}");
+                terminated = terminated.or(single.terminated.then_some(t));
+                state = single.x_next;
+            }
+            assert_eq!(bits(&found.states[12]), bits(&state), "{name} {more:?}, last");
+            assert_ne!(found.states[12], found.states[0], "{name}");
+            assert_eq!(found.terminated, terminated, "{name} {more:?}");
+        }
+    }
+}
+
+#[test]
+fn a_roll_out_goes_on_beyond_the_end_that_it_names_and_beyond_the_time_limit() {
+    let mut x = [-20.95, 0.05, -5.0, -1.5];
+    let (x0, n_steps) = (x, 6);
+    // The pole falls through θ = 0, which is wrapped.
+    let found = rollout("cartpole", &x0, &vec![vec![-2.0]; n_steps], &["--set", "horizon=2"]);
+    let mut first = None;
+    for t in 0..n_steps {
+        x = REAL.step(x, -2.0);
+        if first.is_none() && reward(x) < -10.0 {
+            first = Some(t);
+        }
+        x[1] = x[1].rem_euclid(TAU);
+        for (i, expected) in x.into_iter().enumerate() {
+            assert!((found.states[t + 1][i] - expected).abs() < 1e-11, "x[{i}] after {t}");
+        }
+        assert!((found.rewards[t] - reward(x)).abs() < 1e-11, "reward {t}");
+    }
+    assert_eq!(found.terminated, first);
+    assert!(first.is_some_and(|t| t > 0 && t + 1 < n_steps), "{first:?}");
+    assert_eq!(
+        rollout("cartpole", &x0, &[], &[]),
+        Rollout { states: vec![x0.to_vec()], rewards: vec![], terminated: None }
+    );
+}
+
+#[test]
+fn a_roll_out_that_does_not_fit_names_the_entry() {
+    let message = |text: &str| {
+        let file = file_with(text);
+        let path = file.path().to_str().unwrap();
+        refusal(&["cartpole", "--rollout", path], 1).replace(path, "FILE")
+    };
+    assert_eq!(
+        message(r#"{"state": [0, 3, 0, 0], "actions": [[1], [1, 2], [3]]}"#),
+        "error: actions[1] has 2 entries, but `cartpole` needs 1\n"
+    );
+    let short = message(r#"{"state": [0, 3, 0], "actions": []}"#);
+    assert!(short.starts_with("error: state has 3 entries, but `cartpole` needs 4: "), "{short}");
+    let shape = "error: `FILE` is no {\"state\": […], \"actions\": [[…], …]}\n  caused by: ";
+    for (text, reason) in [
+        (r#"{"state": [0, 3, 0, NaN], "actions": [[1]]}"#, "expected value at line 1 column 21"),
+        (r#"{"state": [0, 3, 0, 0], "actions": [[1e999]]}"#, "number out of range"),
+        (r#"{"state": [0, 3, 0, 0], "actions": [1]}"#, "invalid type: integer `1`"),
+        (r#"{"state": [0, 3, 0, 0], "action": [1]}"#, "unknown field `action`"),
+        (r#"{"state": [0, 3, 0, 0]}"#, "missing field `actions`"),
+        (r#"{"state": [0, 3, 0, 0], "actions": []} 1"#, "trailing characters"),
+        ("", "EOF while parsing"),
+    ] {
+        let found = message(text);
+        assert!(found.starts_with(shape) && found.contains(reason), "{found}, not {reason}");
+    }
+    let diverging = message(r#"{"state": [0, 3, 0, 0], "actions": [[1], [1e200]]}"#);
+    assert!(
+        diverging.starts_with("error: the roll-out stops at actions[1]\n  caused by: `cartpole`: "),
+        "{diverging}"
+    );
+    let missing = refusal(&["cartpole", "--rollout", "no/such/file"], 1);
+    assert!(missing.starts_with("error: cannot open `no/such/file`\n  caused by: "), "{missing}");
+    for other in [&["--state", "0", "--action", "0"][..], &["--batch=x"], &["--derivatives=own"]] {
+        let usage = refusal(&[&["cartpole", "--rollout", "x"], other].concat(), 2);
+        assert!(usage.contains("cannot be used with"), "{usage}");
+    }
 }

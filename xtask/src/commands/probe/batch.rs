@@ -24,10 +24,7 @@ pub(super) fn answer_file<Q: DeserializeOwned, A: Serialize>(
     file: &str,
     answer: impl FnMut(Q) -> Result<A>,
 ) -> Result<()> {
-    let source: Box<dyn Read> = match file {
-        "-" => Box::new(io::stdin().lock()),
-        _ => Box::new(File::open(file).with_context(|| format!("cannot open `{file}`"))?),
-    };
+    let source = open(file)?;
     let stdout = BufWriter::new(io::stdout().lock());
     let bad = answer_lines(answer, BufReader::new(source), stdout)
         .with_context(|| format!("stopped in `{file}`"))?;
@@ -36,6 +33,17 @@ pub(super) fn answer_file<Q: DeserializeOwned, A: Serialize>(
         "lines of `{file}` without an answer: {bad}; the error stands in their place"
     );
     Ok(())
+}
+
+/// A file, or standard input for `-`.
+///
+/// # Errors
+/// A file that cannot be opened.
+pub(super) fn open(file: &str) -> Result<Box<dyn Read>> {
+    Ok(match file {
+        "-" => Box::new(io::stdin().lock()),
+        _ => Box::new(File::open(file).with_context(|| format!("cannot open `{file}`"))?),
+    })
 }
 
 /// Writes one line for each line of `source` that is not blank; returns how many are errors.

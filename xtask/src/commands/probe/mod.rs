@@ -1,8 +1,9 @@
-//! `probe`: one transition of a task, or the dynamics of a robot, as JSON, so that any outside tool
-//! can check us.
+//! `probe`: one transition of a task, a roll-out, or the dynamics of a robot, as JSON, so that any
+//! outside tool can check us.
 
 mod batch;
 mod robot;
+mod rollout;
 mod task;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -22,7 +23,10 @@ use crate::settings::{
 #[command(group = ArgGroup::new("subject").required(true).args(["task", "robot"]))]
 // A robot has a point by default.
 #[command(
-    group = ArgGroup::new("point").required(true).multiple(true).args(["state", "batch", "robot"])
+    group = ArgGroup::new("point")
+        .required(true)
+        .multiple(true)
+        .args(["state", "batch", "rollout", "robot"])
 )]
 pub(crate) struct ProbeArgs {
     /// Name of the task
@@ -49,7 +53,7 @@ pub(crate) struct ProbeArgs {
         value_name = "A,B,…",
         allow_hyphen_values = true,
         requires = "action",
-        conflicts_with_all = ["batch", "robot"]
+        conflicts_with_all = ["batch", "rollout", "robot"]
     )]
     state: Option<String>,
     /// Action, its entries separated by commas
@@ -58,19 +62,24 @@ pub(crate) struct ProbeArgs {
         value_name = "A,B,…",
         allow_hyphen_values = true,
         requires = "state",
-        conflicts_with_all = ["batch", "robot"]
+        conflicts_with_all = ["batch", "rollout", "robot"]
     )]
     action: Option<String>,
     /// Change a setting of the task; may be given many times
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "robot")]
     set: Vec<String>,
     /// Whose Jacobian to print and to take the reward's derivative through
-    #[arg(long, value_enum, default_value_t = Derivatives::Own, conflicts_with = "robot")]
+    #[arg(long, value_enum, default_value_t = Derivatives::Own)]
+    #[arg(conflicts_with_all = ["rollout", "robot"])]
     derivatives: Derivatives,
     /// Answer each line {"state": […], "action": […]} of a file (`-`: standard input) with one line;
     /// of a robot, {"q": […], "v": […], "tau": […], "a": […]}
     #[arg(long, value_name = "FILE")]
     batch: Option<String>,
+    /// Take {"state": […], "actions": [[…], …]} from a file (`-`: standard input) and print all
+    /// states, rewards and the first action that ends the episode
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["batch", "robot"])]
+    rollout: Option<String>,
     #[command(flatten)]
     robot: RobotArgs,
 }
@@ -85,12 +94,12 @@ enum Derivatives {
 }
 
 impl ProbeArgs {
-    /// Prints the transition or the robot's dynamics, or one line for each of a batch.
+    /// Prints the transition, the roll-out or the robot's dynamics, or one line for each of a batch.
     ///
     /// # Errors
     /// An unknown task or setting, a robot's file that cannot be used, a point that does not fit,
-    /// results that are not finite, a plant without derivatives; a batch that cannot be read or has
-    /// bad lines.
+    /// results that are not finite, a plant without derivatives (except for a roll-out); a batch or
+    /// a roll-out that cannot be read or has bad lines or entries.
     pub(crate) fn run(self) -> Result<()> {
         match (&self.robot.robot, &self.task) {
             (Some(file), _) => {
@@ -107,6 +116,9 @@ impl ProbeArgs {
 
     fn probe_task(&self, name: &str) -> Result<()> {
         let task = self.build(name)?;
+        if let Some(file) = &self.rollout {
+            return print_answer(&rollout::answer_file(task.as_task(), file)?);
+        }
         let mut prober = TaskProber::new(task.as_task(), self.derivatives)?;
         match (&self.batch, &self.state, &self.action) {
             (Some(batch), _, _) => batch::answer_file(batch, |line| prober.answer(line)),
@@ -115,7 +127,7 @@ impl ProbeArgs {
                 let action = parse_numbers("action", action)?;
                 print_answer(&prober.answer(TaskRequest { state, action })?)
             }
-            _ => bail!("give --state and --action, or --batch FILE"),
+            _ => bail!("give --state and --action, --batch FILE, or --rollout FILE"),
         }
     }
 

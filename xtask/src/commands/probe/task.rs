@@ -1,4 +1,4 @@
-//! One transition of a task with its derivatives.
+//! One transition of a task, alone and with its derivatives.
 
 use anyhow::{Context as _, Result};
 use dynamics::{End, JacobianSource, Move, Scratch, Task, TransitionGradient, check_vector};
@@ -33,11 +33,59 @@ pub(super) struct TaskAnswer {
     terminated: bool,
 }
 
-/// A task with everything that answering needs.
-pub(super) struct TaskProber<'a> {
+/// A task with everything that a transition needs.
+pub(super) struct Stepper<'a> {
     task: &'a dyn Task,
     plant: Scratch,
     reward: Scratch,
+}
+
+/// What comes of an action.
+pub(super) struct Outcome {
+    /// Next state, wrapped.
+    pub(super) x_next: DVector<f64>,
+    /// What a learner gets.
+    pub(super) reward: f64,
+    /// Whether the task itself ends the episode here; never for the time limit.
+    pub(super) terminated: bool,
+}
+
+impl<'a> Stepper<'a> {
+    pub(super) fn new(task: &'a dyn Task) -> Self {
+        Self { task, plant: task.plant().any_workspace(), reward: task.reward_scratch() }
+    }
+
+    /// Checks size and entries of a state; `what` names it in messages.
+    pub(super) fn check_state(&self, what: &str, state: &[f64]) -> Result<()> {
+        let nx = self.task.plant().any_nx();
+        check_entries(self.task.name(), what, state, nx, &self.task.state_names())
+    }
+
+    /// The same for an action.
+    pub(super) fn check_action(&self, what: &str, action: &[f64]) -> Result<()> {
+        check_entries(self.task.name(), what, action, self.task.plant().any_nu(), &[])
+    }
+
+    /// Step `t` from a state and under an action that have been checked.
+    pub(super) fn step(&mut self, t: usize, x: &DVector<f64>, u: &DVector<f64>) -> Result<Outcome> {
+        let Self { task, plant, reward } = self;
+        let mut x_next = DVector::zeros(x.len());
+        task.plant().any_step(plant, x, u, &[], &mut x_next)?;
+        check_vector(task.name(), "x_next", x_next.as_slice(), x.len())?;
+        task.wrap(&mut x_next);
+        let m = Move { t, x, u, x_next: &x_next };
+        let reward = task.reward(reward, &m);
+        let end = task.ends(&m, reward);
+        let reward = end.map_or(reward, |end| end.reward);
+        check_vector(task.name(), "reward", &[reward], 1)?;
+        let terminated = end.is_some_and(|end| end.end == End::Terminated);
+        Ok(Outcome { x_next, reward, terminated })
+    }
+}
+
+/// A task with everything that answering needs.
+pub(super) struct TaskProber<'a> {
+    stepper: Stepper<'a>,
     gradient: TransitionGradient<'a>,
 }
 
@@ -54,36 +102,25 @@ impl<'a> TaskProber<'a> {
             })?,
         };
         Ok(Self {
-            task,
-            plant: task.plant().any_workspace(),
-            reward: task.reward_scratch(),
+            stepper: Stepper::new(task),
             gradient: TransitionGradient::through(task, model, JacobianSource::Analytic)?,
         })
     }
 
     pub(super) fn answer(&mut self, request: TaskRequest) -> Result<TaskAnswer> {
         let TaskRequest { state, action } = request;
-        let Self { task, gradient, .. } = self;
-        let plant = task.plant();
-        check_entries(task.name(), "state", &state, plant.any_nx(), &task.state_names())?;
-        check_entries(task.name(), "action", &action, plant.any_nu(), &[])?;
+        let Self { stepper, gradient } = self;
+        stepper.check_state("state", &state)?;
+        stepper.check_action("action", &action)?;
         let (x, u) = (DVector::from_vec(state), DVector::from_vec(action));
-        let mut x_next = DVector::zeros(x.len());
-        plant.any_step(&mut self.plant, &x, &u, &[], &mut x_next)?;
-        check_vector(task.name(), "x_next", x_next.as_slice(), x.len())?;
-        task.wrap(&mut x_next);
-        let m = Move { t: 0, x: &x, u: &u, x_next: &x_next };
-        gradient.evaluate(&m)?;
-        let reward = task.reward(&mut self.reward, &m);
-        let end = task.ends(&m, reward);
-        let reward = end.map_or(reward, |end| end.reward);
-        check_vector(task.name(), "reward", &[reward], 1)?;
+        let Outcome { x_next, reward, terminated } = stepper.step(0, &x, &u)?;
+        gradient.evaluate(&Move { t: 0, x: &x, u: &u, x_next: &x_next })?;
         Ok(TaskAnswer {
             fx: rows(&gradient.jacobian.fx),
             fu: rows(&gradient.jacobian.fu),
             reward,
             reward_gradient: gradient.reward_gradient.as_slice().to_vec(),
-            terminated: end.is_some_and(|end| end.end == End::Terminated),
+            terminated,
             x_next: x_next.data.into(),
         })
     }
