@@ -36,19 +36,19 @@ macro_rules! horner {
     }};
 }
 
-/// eˣ as e^r and the integer n of x = n ln 2 + r, |r| ≤ ½ ln 2.
+/// e^r − 1 and the integer n of x = n ln 2 + r, |r| ≤ ½ ln 2.
 #[inline(always)]
-fn exp_parts_f32(x: f32) -> (f32, f32) {
+fn exp_tail_f32(x: f32) -> (f32, f32) {
     let n = (x * std::f32::consts::LOG2_E + ROUND_F32) - ROUND_F32;
     let r = (x - n * LN2_F32.0) - n * LN2_F32.1;
     // Taylor's series; the first omitted term is below 6e-9.
     let p = horner!(r; 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5);
-    (1.0 + (r + r * r * p), n)
+    (r + r * r * p, n)
 }
 
-/// See [`exp_parts_f32`].
+/// See [`exp_tail_f32`].
 #[inline(always)]
-fn exp_parts_f64(x: f64) -> (f64, f64) {
+fn exp_tail_f64(x: f64) -> (f64, f64) {
     let n = (x * std::f64::consts::LOG2_E + ROUND_F64) - ROUND_F64;
     let r = (x - n * LN2_F64.0) - n * LN2_F64.1;
     // Taylor's series; the first omitted term is below 5e-18.
@@ -56,7 +56,7 @@ fn exp_parts_f64(x: f64) -> (f64, f64) {
         1.0 / 6_227_020_800.0, 1.0 / 479_001_600.0, 1.0 / 39_916_800.0, 1.0 / 3_628_800.0,
         1.0 / 362_880.0, 1.0 / 40_320.0, 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0,
         1.0 / 6.0, 0.5);
-    (1.0 + (r + r * r * p), n)
+    (r + r * r * p, n)
 }
 
 /// eˣ; 0 and infinity beyond the range of `f32`, NaN stays NaN.
@@ -65,7 +65,8 @@ pub(crate) fn exp_f32(x: f32) -> f32 {
     // Comparisons rather than `clamp`-like calls keep NaN and become selections.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -104.0 { -104.0 } else { x };
-    let (power, n) = exp_parts_f32(x);
+    let (t, n) = exp_tail_f32(x);
+    let power = 1.0 + t;
     // In two steps, since 2ⁿ alone may be outside the normal numbers where the product is not.
     let half = (n * 0.5 + ROUND_F32) - ROUND_F32;
     power * power_of_two_f32(half) * power_of_two_f32(n - half)
@@ -76,9 +77,34 @@ pub(crate) fn exp_f32(x: f32) -> f32 {
 pub(crate) fn exp_f64(x: f64) -> f64 {
     let x = if x > 710.0 { 710.0 } else { x };
     let x = if x < -746.0 { -746.0 } else { x };
-    let (power, n) = exp_parts_f64(x);
+    let (t, n) = exp_tail_f64(x);
+    let power = 1.0 + t;
     let half = (n * 0.5 + ROUND_F64) - ROUND_F64;
     power * power_of_two_f64(half) * power_of_two_f64(n - half)
+}
+
+/// eˣ for x ≤ 0 as a sum of two numbers, the second far smaller; see [`exp_f32`].
+#[inline(always)]
+pub(crate) fn exp_with_rest_f32(x: f32) -> (f32, f32) {
+    let x = if x < -104.0 { -104.0 } else { x };
+    let (t, n) = exp_tail_f32(x);
+    let power = 1.0 + t;
+    let rest = t - (power - 1.0);
+    let half = (n * 0.5 + ROUND_F32) - ROUND_F32;
+    let (first, second) = (power_of_two_f32(half), power_of_two_f32(n - half));
+    (power * first * second, rest * first * second)
+}
+
+/// eˣ for x ≤ 0 as a sum of two numbers, the second far smaller; see [`exp_f64`].
+#[inline(always)]
+pub(crate) fn exp_with_rest_f64(x: f64) -> (f64, f64) {
+    let x = if x < -746.0 { -746.0 } else { x };
+    let (t, n) = exp_tail_f64(x);
+    let power = 1.0 + t;
+    let rest = t - (power - 1.0);
+    let half = (n * 0.5 + ROUND_F64) - ROUND_F64;
+    let (first, second) = (power_of_two_f64(half), power_of_two_f64(n - half));
+    (power * first * second, rest * first * second)
 }
 
 /// Below this, tanh is taken from Lambert's continued fraction, above from the exponential.
@@ -96,7 +122,8 @@ pub(crate) fn tanh_f32(x: f32) -> f32 {
     let small = size < TANH_SPLIT as f32;
     // From 10 on the result is 1 in this type.
     let bounded = if size > 10.0 { 10.0 } else { size };
-    let (power, n) = exp_parts_f32(2.0 * bounded);
+    let (t, n) = exp_tail_f32(2.0 * bounded);
+    let power = 1.0 + t;
     let exponential = power * power_of_two_f32(n);
     let whole = if small { size } else { 1.0 };
     let numerator = if small { size * y * (315.0 + 14.0 * y) } else { 2.0 };
@@ -112,7 +139,8 @@ pub(crate) fn tanh_f64(x: f64) -> f64 {
     let small = size < TANH_SPLIT;
     // From 20 on the result is 1 in this type.
     let bounded = if size > 20.0 { 20.0 } else { size };
-    let (power, n) = exp_parts_f64(2.0 * bounded);
+    let (t, n) = exp_tail_f64(2.0 * bounded);
+    let power = 1.0 + t;
     let exponential = power * power_of_two_f64(n);
     let whole = if small { size } else { 1.0 };
     let numerator =
@@ -125,31 +153,38 @@ pub(crate) fn tanh_f64(x: f64) -> f64 {
     (whole - numerator / denominator).copysign(x)
 }
 
-/// ln(1 + t) for t in [0, 1]: 2 artanh(s) with s = t/(2 + t) ≤ ⅓, by its series in s².
+/// ln(1 + t) + `rest` for t in [0, 1] and a far smaller rest: 2 artanh(s) with s = t/(2 + t) ≤ ⅓, by its
+/// series in s². What rounds off in 2 + t is put back, so that only the division and the last sum count.
 #[inline(always)]
-pub(crate) fn ln_one_plus_unit_f32(t: f32) -> f32 {
-    let s = t / (2.0 + t);
+pub(crate) fn ln_one_plus_unit_f32(t: f32, rest: f32) -> f32 {
+    let whole = 2.0 + t;
+    let s = t / whole;
     let z = s * s;
     let p = horner!(z;
         1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0);
-    2.0 * (s + s * z * p)
+    // 1/(2 + t) = ½ (1 − s)
+    let lost = (t - (whole - 2.0)) * s * (1.0 - s);
+    2.0 * (s + (s * z * p + 0.5 * (rest - lost)))
 }
 
 /// See [`ln_one_plus_unit_f32`].
 #[inline(always)]
-pub(crate) fn ln_one_plus_unit_f64(t: f64) -> f64 {
-    let s = t / (2.0 + t);
+pub(crate) fn ln_one_plus_unit_f64(t: f64, rest: f64) -> f64 {
+    let whole = 2.0 + t;
+    let s = t / whole;
     let z = s * s;
     let p = horner!(z;
         1.0 / 35.0, 1.0 / 33.0, 1.0 / 31.0, 1.0 / 29.0, 1.0 / 27.0, 1.0 / 25.0, 1.0 / 23.0,
         1.0 / 21.0, 1.0 / 19.0, 1.0 / 17.0, 1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0,
         1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0);
-    2.0 * (s + s * z * p)
+    let lost = (t - (whole - 2.0)) * s * (1.0 - s);
+    2.0 * (s + (s * z * p + 0.5 * (rest - lost)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Activation;
 
     /// A number of about 106 bits: the sum of two `f64`.
     #[derive(Clone, Copy)]
@@ -226,6 +261,50 @@ mod tests {
         assert!(worst <= 2.0, "{worst} units in the last place");
     }
 
+    /// z σ(z) and ln(1 + eᶻ) to far more than `f64`, from tanh ½z.
+    fn silu_and_softplus_reference(z: f64) -> [Double; 2] {
+        let one = Double(1.0, 0.0);
+        let half = Double(0.5, 0.0);
+        let t = tanh_reference(0.5 * z.abs());
+        let minus_t = Double(-t.0, -t.1);
+        let signed = if z < 0.0 { minus_t } else { t };
+        let silu = Double(z, 0.0).times(half.times(one.plus(signed)));
+        // ln(1 + e) = 2 artanh(e/(2 + e)) with e = e^{−|z|} = (1 − t)/(1 + t)
+        let e = one.plus(minus_t).over(one.plus(t));
+        let s = e.over(Double(2.0, 0.0).plus(e));
+        let square = s.times(s);
+        let mut sum = Double(0.0, 0.0);
+        for k in (0..40).rev() {
+            sum = one.over(Double(f64::from(2 * k + 1), 0.0)).plus(square.times(sum));
+        }
+        let log = Double(2.0, 0.0).times(s.times(sum));
+        [silu, if z < 0.0 { log } else { Double(z, 0.0).plus(log) }]
+    }
+
+    #[test]
+    fn softplus_stays_within_two_units_in_the_last_place_and_silu_within_two_and_a_half() {
+        let mut worst = [0.0_f64; 4];
+        for z in (1..40_000).map(|i| f64::from(i) * 4.3e-4).flat_map(|z| [z, -z]) {
+            let exact = silu_and_softplus_reference(z);
+            let narrow = f64::from(z as f32);
+            let exact_narrow = silu_and_softplus_reference(narrow);
+            for (i, curve) in [Activation::Silu, Activation::Softplus].into_iter().enumerate() {
+                let Double(high, low) = exact[i];
+                let unit = high.abs().next_up() - high.abs();
+                let error = ((curve.value(z) - high) - low).abs() / unit;
+                worst[i] = worst[i].max(error);
+                let Double(high, _) = exact_narrow[i];
+                let rounded = high.abs() as f32;
+                let unit = f64::from(rounded.next_up() - rounded);
+                let error = (f64::from(curve.value(narrow as f32)) - high).abs() / unit;
+                worst[2 + i] = worst[2 + i].max(error);
+            }
+        }
+        let bounds = [2.5, 2.0, 2.5, 2.0];
+        let holds = worst.iter().zip(bounds).all(|(&worst, bound)| worst <= bound);
+        assert!(holds, "{worst:?} units in the last place");
+    }
+
     #[test]
     fn tanh_keeps_zeros_saturates_and_passes_nan() {
         assert_eq!(tanh_f32(0.0).to_bits(), 0.0_f32.to_bits());
@@ -270,10 +349,10 @@ mod tests {
     fn logarithm_of_one_plus_a_fraction_agrees_with_the_standard_library() {
         for i in 0..=10_000 {
             let t = f64::from(i) * 1e-4;
-            assert!((ln_one_plus_unit_f64(t) - t.ln_1p()).abs() <= 5e-16 * t.ln_1p());
+            assert!((ln_one_plus_unit_f64(t, 0.0) - t.ln_1p()).abs() <= 5e-16 * t.ln_1p());
             let t = t as f32;
             let exact = f64::from(t).ln_1p();
-            assert!((f64::from(ln_one_plus_unit_f32(t)) - exact).abs() <= 2.5e-7 * exact);
+            assert!((f64::from(ln_one_plus_unit_f32(t, 0.0)) - exact).abs() <= 2.5e-7 * exact);
         }
     }
 }

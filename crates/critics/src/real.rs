@@ -60,8 +60,10 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// eˣ, vectorisable.
     fn exp(self) -> Self;
-    /// ln(1 + t) for t in [0, 1], vectorisable; meaningless elsewhere.
-    fn ln_one_plus_unit(self) -> Self;
+    /// eˣ for x ≤ 0 as a sum of two numbers, the second far smaller, vectorisable.
+    fn exp_with_rest(self) -> (Self, Self);
+    /// ln(1 + t) + `rest` for t in [0, 1] and a far smaller rest, vectorisable; meaningless elsewhere.
+    fn ln_one_plus_unit(self, rest: Self) -> Self;
     /// Natural logarithm.
     fn ln(self) -> Self;
     /// Hyperbolic tangent, vectorisable.
@@ -77,7 +79,7 @@ pub trait Real:
 }
 
 macro_rules! impl_real {
-    ($real:ident, $exp:ident, $ln_one_plus_unit:ident, $tanh:ident) => {
+    ($real:ident, $exp:ident, $exp_with_rest:ident, $ln_one_plus_unit:ident, $tanh:ident) => {
         impl Real for $real {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -102,8 +104,12 @@ macro_rules! impl_real {
                 elementary::$exp(self)
             }
             #[inline(always)]
-            fn ln_one_plus_unit(self) -> Self {
-                elementary::$ln_one_plus_unit(self)
+            fn exp_with_rest(self) -> (Self, Self) {
+                elementary::$exp_with_rest(self)
+            }
+            #[inline(always)]
+            fn ln_one_plus_unit(self, rest: Self) -> Self {
+                elementary::$ln_one_plus_unit(self, rest)
             }
             #[inline(always)]
             fn ln(self) -> Self {
@@ -133,5 +139,5 @@ macro_rules! impl_real {
     };
 }
 
-impl_real!(f32, exp_f32, ln_one_plus_unit_f32, tanh_f32);
-impl_real!(f64, exp_f64, ln_one_plus_unit_f64, tanh_f64);
+impl_real!(f32, exp_f32, exp_with_rest_f32, ln_one_plus_unit_f32, tanh_f32);
+impl_real!(f64, exp_f64, exp_with_rest_f64, ln_one_plus_unit_f64, tanh_f64);
