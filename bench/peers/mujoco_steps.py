@@ -1,12 +1,15 @@
 """Times MuJoCo's step and its finite-difference Jacobians on Gymnasium's hopper and half-cheetah.
 
-One step is `mj_step` with semi-implicit Euler integration; a Jacobian is `mjd_transitionFD`
-(one-sided differences). A control step of our own models has 16 substeps.
+One call is what compares with a control step of our own models of the same size: 16 times `mj_step`
+with semi-implicit Euler integration, or 16 times `mjd_transitionFD` (one-sided differences). Every
+window has 10 control steps from the same start, with some velocity, and the ground in reach.
 """
 
 import argparse
 import json
+import os
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,61 +18,89 @@ import mujoco
 import numpy as np
 
 MODELS = {"hopper": "hopper.xml", "halfcheetah": "half_cheetah.xml"}
-WINDOWS, CALLS = 60, 100
+CASES = [f"{name}-{case}" for name in MODELS for case in ("step", "jacobians")]
+SUBSTEPS = 16
+# Control steps of a window.
+CALLS = 10
 
 
-def windows(call) -> list[float]:
-    """Returns microseconds per call of consecutive windows, without the first."""
+def start(model, data) -> None:
+    """Puts the model where every window begins."""
+    mujoco.mj_resetData(model, data)
+    data.qvel[:] = 0.1
+
+
+def stepping(model, data):
+    """Returns a window of steps, in one call of the library: Python's own time does not count."""
+
+    def run() -> None:
+        start(model, data)
+        mujoco.mj_step(model, data, nstep=SUBSTEPS * CALLS)
+
+    return run
+
+
+def linearizing(model, data):
+    """Returns a window of Jacobians at the states that the control steps pass."""
+    states = []
+    start(model, data)
+    for _ in range(CALLS):
+        states.append((data.qpos.copy(), data.qvel.copy()))
+        mujoco.mj_step(model, data, nstep=SUBSTEPS)
+    size = 2 * model.nv + model.na
+    a, b = np.zeros((size, size)), np.zeros((size, model.nu))
+
+    def run() -> None:
+        for qpos, qvel in states:
+            data.qpos[:], data.qvel[:] = qpos, qvel
+            for _ in range(SUBSTEPS):
+                mujoco.mjd_transitionFD(model, data, 1e-6, False, a, b, None, None)
+
+    return run
+
+
+def measure(run, windows: int) -> list[float]:
+    """Returns microseconds per control step of consecutive windows, without the first."""
     times = []
-    for window in range(WINDOWS + 1):
+    for window in range(windows + 1):
         begin = time.perf_counter()
-        for _ in range(CALLS):
-            call()
+        run()
         if window > 0:
             times.append(1e6 * (time.perf_counter() - begin) / CALLS)
     return times
 
 
-def steps(model, data) -> list[float]:
-    """Steps in one call of the library per window, so that Python's own time does not count."""
-    times = []
-    for window in range(WINDOWS + 1):
-        mujoco.mj_resetData(model, data)
-        data.qvel[:] = 0.1
-        begin = time.perf_counter()
-        mujoco.mj_step(model, data, nstep=CALLS)
-        if window > 0:
-            times.append(1e6 * (time.perf_counter() - begin) / CALLS)
-    return times
+def row(case: str, windows: int) -> dict:
+    """Measures one case."""
+    robot, kind = case.split("-")
+    assets = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+    model = mujoco.MjModel.from_xml_path(str(assets / MODELS[robot]))
+    model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
+    data = mujoco.MjData(model)
+    window = (stepping if kind == "step" else linearizing)(model, data)
+    times = measure(window, windows)
+    return {
+        "name": case,
+        "peer": "mujoco",
+        "threads": 1,
+        "microseconds_median": statistics.median(times),
+        "microseconds_min": min(times),
+        "n": len(times),
+    }
 
 
 def main() -> None:
-    """Prints one JSON line per model and case."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    assets = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
-    for name, file in MODELS.items():
-        model = mujoco.MjModel.from_xml_path(str(assets / file))
-        model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
-        data = mujoco.MjData(model)
-        size = 2 * model.nv + model.na
-        a, b = np.zeros((size, size)), np.zeros((size, model.nu))
-
-        def jacobians():
-            mujoco.mjd_transitionFD(model, data, 1e-6, False, a, b, None, None)
-
-        for case, times in (
-            ("step", steps(model, data)),
-            ("jacobians", windows(jacobians)),
-        ):
-            row = {
-                "robot": name,
-                "name": case,
-                "peer": "mujoco",
-                "microseconds_median": statistics.median(times),
-                "microseconds_min": min(times),
-                "n": len(times),
-            }
-            print(json.dumps(row))
+    """Prints the rows as a JSON list."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--windows", type=int, default=60)
+    parser.add_argument("--only", choices=CASES, action="append", help="measure this case")
+    arguments = parser.parse_args()
+    # MuJoCo writes its warnings into a file where it is started.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        rows = [row(case, arguments.windows) for case in arguments.only or CASES]
+        os.chdir("/")
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
 // Times Pinocchio's rigid-body algorithms on robots from URDF files.
 //
-//   pinocchio_times [--free-flyer] FILE ...
+//   pinocchio_times [--windows N] [--only CASE] ... (ROBOT fixed|floating FILE) ...
 //
-// Prints one JSON line per robot and algorithm: microseconds per call, as the median and the least
-// over windows of calls. `--free-flyer` holds for all files that follow.
+// Cases are ROBOT-ALGORITHM; with --only these alone, else all. Prints a JSON list: microseconds
+// per call, as the median and the least over windows of calls.
+//
+// Build it with EIGEN_MAX_ALIGN_BYTES=16 and EIGEN_MALLOC_ALREADY_ALIGNED=1: the installed
+// libraries are compiled for any processor, and with native instructions Eigen would otherwise lay
+// out and free differently what is passed between them and this program.
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <functional>
+#include <cstdlib>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,19 +27,24 @@
 
 namespace {
 
-constexpr int kWindows = 200;
 constexpr int kCalls = 128;
 constexpr int kStates = 16;
+
+struct Options {
+    int windows = 200;
+    std::set<std::string> only;
+};
 
 struct Summary {
     double median;
     double least;
 };
 
-Summary measure(const std::function<void(int)>& call) {
+template <class Call>
+Summary measure(int windows, const Call& call) {
     using Clock = std::chrono::steady_clock;
     std::vector<double> times;
-    for (int window = 0; window <= kWindows; ++window) {
+    for (int window = 0; window <= windows; ++window) {
         const auto begin = Clock::now();
         for (int i = 0; i < kCalls; ++i) {
             call(i % kStates);
@@ -49,9 +59,11 @@ Summary measure(const std::function<void(int)>& call) {
     return {times[times.size() / 2], times.front()};
 }
 
-void measure_robot(const std::string& file, bool free_flyer) {
+// Appends the rows of one robot to `rows`.
+void measure_robot(const Options& options, const std::string& robot, bool floating,
+                   const std::string& file, std::vector<std::string>& rows) {
     pinocchio::Model model;
-    if (free_flyer) {
+    if (floating) {
         pinocchio::urdf::buildModel(file, pinocchio::JointModelFreeFlyer(), model);
     } else {
         pinocchio::urdf::buildModel(file, model);
@@ -66,34 +78,63 @@ void measure_robot(const std::string& file, bool free_flyer) {
         v.push_back(Eigen::VectorXd::Random(model.nv));
         a.push_back(Eigen::VectorXd::Random(model.nv));
     }
-    const auto print = [&](const char* name, const std::function<void(int)>& call) {
-        const Summary summary = measure(call);
-        std::printf(
-            "{\"robot\": \"%s\", \"nv\": %d, \"name\": \"%s\", \"peer\": \"pinocchio\", "
-            "\"microseconds_median\": %.4f, \"microseconds_min\": %.4f, \"n\": %d}\n",
-            model.name.c_str(), static_cast<int>(model.nv), name, summary.median, summary.least,
-            kWindows);
+    const auto add = [&](const char* algorithm, const auto& call) {
+        const std::string name = robot + "-" + algorithm;
+        if (!options.only.empty() && options.only.count(name) == 0) {
+            return;
+        }
+        const Summary summary = measure(options.windows, call);
+        char row[256];
+        std::snprintf(row, sizeof row,
+                      "{\"name\": \"%s\", \"peer\": \"pinocchio\", \"threads\": 1, \"nv\": %d, "
+                      "\"microseconds_median\": %.4f, \"microseconds_min\": %.4f, \"n\": %d}",
+                      name.c_str(), static_cast<int>(model.nv), summary.median, summary.least,
+                      options.windows);
+        rows.push_back(row);
     };
-    print("rnea", [&](int i) { pinocchio::rnea(model, data, q[i], v[i], a[i]); });
-    print("aba", [&](int i) { pinocchio::aba(model, data, q[i], v[i], a[i]); });
-    print("crba", [&](int i) { pinocchio::crba(model, data, q[i]); });
-    print("rnea_derivatives",
-          [&](int i) { pinocchio::computeRNEADerivatives(model, data, q[i], v[i], a[i]); });
-    print("aba_derivatives",
-          [&](int i) { pinocchio::computeABADerivatives(model, data, q[i], v[i], a[i]); });
+    add("rnea", [&](int i) { pinocchio::rnea(model, data, q[i], v[i], a[i]); });
+    add("aba", [&](int i) { pinocchio::aba(model, data, q[i], v[i], a[i]); });
+    add("crba", [&](int i) { pinocchio::crba(model, data, q[i]); });
+    add("rnea-derivatives",
+        [&](int i) { pinocchio::computeRNEADerivatives(model, data, q[i], v[i], a[i]); });
+    add("aba-derivatives",
+        [&](int i) { pinocchio::computeABADerivatives(model, data, q[i], v[i], a[i]); });
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    bool free_flyer = false;
-    for (int i = 1; i < argc; ++i) {
+    Options options;
+    std::vector<std::string> rows;
+    for (int i = 1; i < argc;) {
         const std::string argument = argv[i];
-        if (argument == "--free-flyer") {
-            free_flyer = true;
+        if (argument == "--windows" && i + 1 < argc) {
+            options.windows = std::max(1, std::atoi(argv[i + 1]));
+            i += 2;
+        } else if (argument == "--only" && i + 1 < argc) {
+            options.only.insert(argv[i + 1]);
+            i += 2;
+        } else if (i + 2 < argc) {
+            const std::string base = argv[i + 1];
+            if (base != "fixed" && base != "floating") {
+                std::fprintf(stderr, "the base of %s is fixed or floating, not %s\n", argv[i],
+                             argv[i + 1]);
+                return 2;
+            }
+            measure_robot(options, argument, base == "floating", argv[i + 2], rows);
+            i += 3;
         } else {
-            measure_robot(argument, free_flyer);
+            std::fprintf(
+                stderr,
+                "usage: %s [--windows N] [--only CASE] ... (ROBOT fixed|floating FILE) ...\n",
+                argv[0]);
+            return 2;
         }
     }
+    std::string list;
+    for (const std::string& row : rows) {
+        list += (list.empty() ? "" : ", ") + row;
+    }
+    std::printf("[%s]\n", list.c_str());
     return 0;
 }

@@ -1,7 +1,10 @@
 #!/bin/sh
 # Creates the virtual environment of the peers in the folder given as argument.
 #
-#   bench/peers/setup.sh FOLDER
+#   bench/peers/setup.sh [--robots | --learning] FOLDER
+#
+# With --robots only the packages of the rigid-body rows, with --learning only
+# those of the learning rows; by default both.
 #
 # PYTHON (default python3.11) chooses the interpreter. If pip's own settings
 # offer the CPU build of torch (a version ending in +cpu, from an additional
@@ -9,8 +12,13 @@
 # installed, on Linux x86-64 together with the CUDA libraries it links.
 set -eu
 
+learning=yes robots=yes
+case ${1:-} in
+    --robots) learning=no; shift ;;
+    --learning) robots=no; shift ;;
+esac
 if [ $# -ne 1 ]; then
-    echo "usage: $0 FOLDER" >&2
+    echo "usage: $0 [--robots | --learning] FOLDER" >&2
     exit 2
 fi
 folder=$1
@@ -19,6 +27,17 @@ python=${PYTHON:-python3.11}
 
 "$python" -m venv "$folder"
 pip() { "$folder/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+if [ $robots = yes ]; then
+    pip install --quiet --no-deps -r "$here/requirements-robots.txt"
+    "$folder/bin/python" - <<'PYTHON'
+import mujoco
+import pinocchio
+
+print(f"pinocchio {pinocchio.__version__}, mujoco {mujoco.__version__}")
+PYTHON
+fi
+[ $learning = yes ] || exit 0
 
 torch=$(sed -n 's/^torch==//p' "$here/requirements.txt")
 if pip install --quiet --no-deps "torch==$torch+cpu" 2>/dev/null; then

@@ -3,7 +3,20 @@
 import json
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("torch", "jax", "jaxlib", "numpy", "stable-baselines3", "sbx-rl", "gymnasium")
+PACKAGES = (
+    "torch",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "stable-baselines3",
+    "sbx-rl",
+    "gymnasium",
+    "pin",
+    "cmeel-eigen",
+    "cmeel-urdfdom-headers",
+    "mujoco",
+    "example-robot-data",
+)
 
 
 def find(package: str) -> str | None:

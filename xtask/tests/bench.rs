@@ -8,6 +8,11 @@ use std::fs;
 use std::path::Path;
 
 use common::{command, refusal, success};
+use dynamics::Stream;
+use dynamics::models::iiwa14;
+use dynamics::rigid_body::urdf::load_urdf;
+use dynamics::rigid_body::{Base, Model};
+use nalgebra::DVector;
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -57,6 +62,71 @@ fn the_report_is_written_beside_the_table() {
     let report = fs::read_to_string(&file).unwrap();
     assert!(report.contains("| policy-eval | 1 | "), "{report}");
     assert!(report.contains("instruction path"), "{report}");
+    assert!(!file.with_extension("svg").exists(), "no chain was measured");
+}
+
+#[test]
+fn chains_are_drawn_beside_the_report() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("README.md");
+    let out = file.to_str().unwrap();
+    let rows = ["chain-2-fk", "chain-4-fk", "chain-2-aba", "chain-4-aba"];
+    success(command(&["bench", "--quick", "--out", out]).args(rows));
+    let report = fs::read_to_string(&file).unwrap();
+    assert!(report.contains("| chain-4-aba-derivatives | 1 | "), "{report}");
+    assert!(
+        report.contains("](README.svg)") && report.contains("| target features | "),
+        "{report}"
+    );
+    let picture = fs::read_to_string(file.with_extension("svg")).unwrap();
+    assert!(picture.starts_with("<svg ") && picture.contains("aba-derivatives"), "{picture}");
+}
+
+#[test]
+fn rigid_bodies_are_measured_and_robots_without_file_left_out() {
+    let text = success(&mut command(&["bench", "--quick", "--json", "arm", "hopper", "quadruped"]));
+    let found = rows(&text);
+    assert_eq!(found.len(), 9);
+    for (name, median, _) in &found {
+        assert!(*median > 0.0, "{name}: {median}");
+    }
+    let object: Value = serde_json::from_str(&text).unwrap();
+    let skipped = object["skipped"].as_array().unwrap();
+    assert_eq!(skipped.len(), 5);
+    assert!(skipped[0]["reason"].as_str().unwrap().contains("example-robot-data"), "{skipped:?}");
+}
+
+#[test]
+fn the_arm_of_the_peers_is_ours() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/peers/iiwa14.urdf");
+    let model = |description| Model::new(&description, Base::Fixed).unwrap();
+    let (theirs, ours) = (model(load_urdf(&file).unwrap()), model(iiwa14()));
+    assert_eq!(theirs.frames().len(), ours.frames().len());
+    for (theirs, ours) in theirs.dofs().iter().zip(ours.dofs()) {
+        assert_eq!(theirs.properties, ours.properties);
+    }
+    let mut stream = Stream::new(0, "arms", 0);
+    let (mut ws_a, mut ws_b) = (theirs.workspace(), ours.workspace());
+    for _ in 0..10 {
+        let q = ours.random_configuration(&mut stream);
+        let mut draw = || DVector::from_fn(7, |_, _| stream.normal());
+        let (v, tau) = (draw(), draw());
+        theirs.aba_derivatives(&mut ws_a, &q, &v, &tau);
+        ours.aba_derivatives(&mut ws_b, &q, &v, &tau);
+        for (a, b) in [
+            (ws_a.dqdd_dq(), ws_b.dqdd_dq()),
+            (ws_a.dqdd_dv(), ws_b.dqdd_dv()),
+            (ws_a.dqdd_dtau(), ws_b.dqdd_dtau()),
+        ] {
+            assert!((a - b).norm() <= 1e-12 * b.norm(), "{a}{b}");
+        }
+        for name in ["link7", "tool"] {
+            let pose =
+                |model: &Model, ws| model.frame_pose(ws, &q, model.find_frame(name).unwrap());
+            let ((r_a, p_a), (r_b, p_b)) = (pose(&theirs, &mut ws_a), pose(&ours, &mut ws_b));
+            assert!((r_a - r_b).norm() < 1e-12 && (p_a - p_b).norm() < 1e-12, "{name}");
+        }
+    }
 }
 
 #[test]
@@ -98,9 +168,41 @@ fn with_interpreter(script: &str) -> String {
 
 #[test]
 #[cfg(unix)]
-fn missing_packages_are_named() {
-    let message = with_interpreter(r#"echo '{"jax": null, "torch": "2.0", "sbx-rl": null}'"#);
-    assert!(message.contains("lacks jax, sbx-rl; "), "{message}");
+fn an_environment_without_any_peer_is_refused() {
+    let message = with_interpreter(r#"echo '{"jax": null, "torch": null}'"#);
+    assert!(message.contains("lacks jax, torch; "), "{message}");
+}
+
+/// Rows whose peer is missing are measured alone, and the table says what is missing.
+#[test]
+#[cfg(unix)]
+fn missing_packages_are_named_and_their_scripts_not_run() {
+    let dir = tempdir().unwrap();
+    let versions = r#"{"jax": null, "torch": null, "mujoco": "3.17"}"#;
+    let script = format!("case \"$1\" in *versions.py) echo '{versions}';; *) exit 3;; esac");
+    install_interpreter(dir.path(), &script);
+    let mut bench = command(&["bench", "--quick", "policy", "--peers"]);
+    let table = success(bench.arg(dir.path()));
+    assert!(table.contains("among the peers, and not measured: jax, torch."), "{table}");
+}
+
+/// An interpreter that answers for MuJoCo, whose microseconds are taken as they are.
+#[test]
+#[cfg(unix)]
+fn short_times_stand_beside_ours() {
+    let dir = tempdir().unwrap();
+    let row = r#"[{"name": "hopper-step", "peer": "mujoco", "threads": 1,
+        "microseconds_median": 1e6, "microseconds_min": 9e5, "n": 2}]"#
+        .replace('\n', "");
+    let versions = r#"{"mujoco": "3.17"}"#;
+    let script = format!("case \"$1\" in *versions.py) echo '{versions}';; *) echo '{row}';; esac");
+    install_interpreter(dir.path(), &script);
+    let mut bench = command(&["bench", "--quick", "--json", "hopper-step", "--peers"]);
+    let object: Value = serde_json::from_str(&success(bench.arg(dir.path()))).unwrap();
+    let row = &object["rows"][0];
+    assert_eq!(row["peers"][0]["median"].as_f64(), Some(1e6));
+    assert_eq!(row["targets"][0]["what"], "≥ 3× MuJoCo");
+    assert_eq!(row["targets"][0]["reached"], true);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! All rows by name.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use bench_tasks::registry;
 
 use super::case::{Case, Precision};
+use super::planar::{Planar, Stage};
+use super::robots::{Algorithm, CHAINS, Robot};
 use super::steps::{Stepped, Tasks};
-use super::{child, networks, sobolev, steps};
+use super::{child, networks, planar, robots, sobolev, steps};
 
 /// A row that can be measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +29,8 @@ enum Kind {
     Update { value_gradient: bool },
     Learning(Stepped),
     Environment { task: &'static str, derivatives: bool },
+    Tree { robot: Robot, algorithm: Algorithm },
+    Planar { model: Planar, stage: Stage },
     Sobolev,
     Policy,
     Memory,
@@ -40,7 +46,8 @@ impl Definition {
         Self { name: name.into(), what: what.to_owned(), threads, kind }
     }
 
-    /// The row on so many threads, ready to be measured; or why it cannot be measured here.
+    /// The row on so many threads, ready to be measured; or why it cannot be measured here. Robots
+    /// that are not built in are looked for in the folder `robots`.
     ///
     /// # Errors
     /// Networks or models that cannot be built.
@@ -48,10 +55,11 @@ impl Definition {
         &self,
         threads: usize,
         tasks: &'a Tasks,
+        robots: Option<&Path>,
     ) -> Result<Result<Case<'a>, Unavailable>> {
         let name = &self.name;
         Ok(Ok(match self.kind {
-            Kind::Peak(precision) => networks::peak(name, precision),
+            Kind::Peak(precision) => networks::peak(name, threads, precision),
             Kind::Update { value_gradient } => networks::update(name, threads, value_gradient)?,
             Kind::Learning(method) => match steps::learning(name, threads, method, tasks) {
                 Ok(case) => case,
@@ -60,6 +68,14 @@ impl Definition {
             Kind::Environment { task, derivatives } => {
                 steps::environment(name, task, derivatives, tasks)?
             }
+            Kind::Tree { robot, algorithm } => {
+                if !robot.is_built_in() && robots.is_none() {
+                    let reason = "its file comes with example-robot-data in the peers' environment";
+                    return Ok(Err(Unavailable(reason.to_owned())));
+                }
+                robots::case(name, robot, algorithm, robots)?
+            }
+            Kind::Planar { model, stage } => planar::case(name, model, stage)?,
             Kind::Sobolev => sobolev::epochs(name)?,
             Kind::Policy => networks::policy(name)?,
             Kind::Start => child::start_case(name),
@@ -95,16 +111,21 @@ pub(super) fn peak_name(precision: Precision) -> &'static str {
 pub(super) fn definitions() -> Vec<Definition> {
     const ONE: &[usize] = &[1];
     const BOTH: &[usize] = &[1, 2];
-    let peak =
-        |precision, what| Definition::new(peak_name(precision), Kind::Peak(precision), ONE, what);
+    let peak = |precision, threads, what| {
+        Definition::new(peak_name(precision), Kind::Peak(precision), threads, what)
+    };
     let update = |name, value_gradient, what| {
         Definition::new(name, Kind::Update { value_gradient }, BOTH, what)
     };
     let step =
         |name, method, threads, what| Definition::new(name, Kind::Learning(method), threads, what);
     let mut rows = vec![
-        peak(Precision::F32, "one large matrix product, f32: what the percentages refer to"),
-        peak(Precision::F64, "one large matrix product, f64"),
+        peak(
+            Precision::F32,
+            BOTH,
+            "a large matrix product on every thread at once, f32: what the percentages refer to",
+        ),
+        peak(Precision::F64, ONE, "a large matrix product, f64"),
         update("sac-update", false, "SAC, batch 256, actor 2×256, twin critics 2×512 tanh"),
         update("vg-sac-update", true, "VG-SAC, the same shapes"),
         step("sac-step", Stepped::Sac, BOTH, "SAC on the pendulum, 2×256, batch 256, whole steps"),
@@ -131,6 +152,7 @@ pub(super) fn definitions() -> Vec<Definition> {
             ));
         }
     }
+    rows.extend(rigid_bodies());
     rows.extend([
         Definition::new(
             "sobolev-epoch",
@@ -158,6 +180,28 @@ pub(super) fn definitions() -> Vec<Definition> {
         ),
     ]);
     rows
+}
+
+/// The rows about rigid bodies.
+fn rigid_bodies() -> Vec<Definition> {
+    const ONE: &[usize] = &[1];
+    let chains = CHAINS.into_iter().map(Robot::Chain);
+    let robots = [Robot::Arm, Robot::Quadruped, Robot::Humanoid].into_iter().chain(chains);
+    let trees = robots.flat_map(|robot| {
+        robot.algorithms().iter().map(move |&algorithm| {
+            let name = format!("{}-{}", robot.name(), algorithm.name());
+            let what = format!("{}: {}", robot.what(), algorithm.what());
+            Definition::new(name, Kind::Tree { robot, algorithm }, ONE, &what)
+        })
+    });
+    let planar = [Planar::Hopper, Planar::HalfCheetah].into_iter().flat_map(|model| {
+        Stage::ALL.into_iter().map(move |stage| {
+            let name = format!("{}-{}", model.name(), stage.name());
+            let what = format!("{}: {}", model.name(), stage.what());
+            Definition::new(name, Kind::Planar { model, stage }, ONE, &what)
+        })
+    });
+    trees.chain(planar).collect()
 }
 
 /// The rows whose names begin with one of `prefixes` (all where there are none), and the peaks that
@@ -203,6 +247,18 @@ mod tests {
         assert_eq!(names(&["vg-sac"]), ["peak-f32", "vg-sac-update", "vg-sac-step"]);
         assert_eq!(names(&["start", "policy"]), ["policy-eval", "start"]);
         assert_eq!(names(&["sobolev"]), ["peak-f64", "sobolev-epoch"]);
+        assert_eq!(
+            names(&["hopper", "arm-aba"]),
+            [
+                "arm-aba",
+                "arm-aba-derivatives",
+                "arm-aba-differences",
+                "hopper-step",
+                "hopper-jacobians",
+                "hopper-differences"
+            ]
+        );
+        assert_eq!(names(&["chain-"]).len(), 30);
         assert_eq!(names(&[]).len(), definitions().len());
     }
 

@@ -10,7 +10,11 @@ mod child;
 mod flops;
 mod networks;
 mod peers;
+mod pinocchio;
+mod planar;
+mod plot;
 mod results;
+mod robots;
 mod show;
 mod sobolev;
 mod stats;
@@ -41,14 +45,14 @@ pub(crate) struct BenchArgs {
     /// Measure the rows whose names begin so; all by default
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Measure PyTorch, JAX, Stable-Baselines3 and SBX in turns with ours, with the interpreter of
-    /// this virtual environment (made by `bench/peers/setup.sh`)
+    /// Measure PyTorch, JAX, Stable-Baselines3, SBX, Pinocchio and MuJoCo in turns with ours, as far
+    /// as they are in this virtual environment (made by `bench/peers/setup.sh`)
     #[arg(long, value_name = "VENV")]
     peers: Option<PathBuf>,
     /// Print one JSON object in the place of the table
     #[arg(long)]
     json: bool,
-    /// Write a report in Markdown too
+    /// Write a report in Markdown too, and a picture beside it where chains were measured
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Few and short samples, to see that everything runs; the numbers mean nothing
@@ -98,11 +102,12 @@ impl BenchArgs {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pools = Pools::new([1, 2].into_iter().filter(|threads| *threads <= cores))?;
         let tasks = Tasks::build()?;
+        let robots = peers.as_ref().and_then(Peers::robots);
         let (mut measured, mut skipped): (Vec<Measured<'_>>, _) = (Vec::new(), Vec::new());
         for definition in &selected {
             for &threads in definition.threads {
                 let case = match threads <= cores {
-                    true => definition.case(threads, &tasks)?,
+                    true => definition.case(threads, &tasks, robots.as_deref())?,
                     false => Err(Unavailable(format!("cores on this machine: {cores}"))),
                 };
                 let name = definition.name.clone();
@@ -122,6 +127,8 @@ impl BenchArgs {
                 ..machine::describe()
             },
             quick: self.quick,
+            target_features: target_features(),
+            missing_peers: peers.as_ref().map_or_else(Default::default, |p| p.missing.clone()),
             peer_versions: peers.as_ref().map_or_else(Default::default, |p| p.versions.clone()),
             rows: results::rows(measured, peers.as_ref()),
             skipped,
@@ -136,7 +143,14 @@ impl BenchArgs {
                 fs::create_dir_all(folder)
                     .with_context(|| format!("cannot create the folder `{}`", folder.display()))?;
             }
-            critics::write_file_atomic(path, show::markdown(results).as_bytes())?;
+            let picture = plot::chains(&results.rows);
+            let file = path.with_extension("svg");
+            if let Some(picture) = &picture {
+                critics::write_file_atomic(&file, picture.as_bytes())?;
+                tell(&format!("picture: {}", file.display()));
+            }
+            let name = picture.and(file.file_name()).map(|name| name.to_string_lossy());
+            critics::write_file_atomic(path, show::markdown(results, name.as_deref()).as_bytes())?;
             tell(&format!("report: {}", path.display()));
         }
         let text = match self.json {
@@ -148,6 +162,21 @@ impl BenchArgs {
     }
 }
 
+/// What the compiler was allowed to use everywhere: the portable build has the least, one for this
+/// machine alone (`-C target-cpu=native`) more.
+fn target_features() -> String {
+    let known = [
+        ("sse2", cfg!(target_feature = "sse2")),
+        ("avx", cfg!(target_feature = "avx")),
+        ("avx2", cfg!(target_feature = "avx2")),
+        ("fma", cfg!(target_feature = "fma")),
+        ("avx512f", cfg!(target_feature = "avx512f")),
+        ("neon", cfg!(target_feature = "neon")),
+    ];
+    let enabled: Vec<&str> = known.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+    enabled.join(" ")
+}
+
 /// Takes the samples of all rows in turns.
 fn measure(
     measured: &mut [Measured<'_>],
@@ -157,6 +186,10 @@ fn measure(
 ) -> Result<()> {
     let Effort { sample, blocks, rounds } = Effort::new(quick, peers.is_some());
     let failed = |case: &Case<'_>| format!("`{}` on {} threads failed", case.name, case.threads);
+    if let Some(peers) = &peers {
+        let names: Vec<&str> = measured.iter().map(|(case, ..)| case.name.as_str()).collect();
+        peers.prepare(&names)?;
+    }
     for (case, ..) in &mut *measured {
         case.prepare(pools, sample).with_context(|| failed(case))?;
     }

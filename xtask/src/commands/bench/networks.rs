@@ -27,48 +27,63 @@ const UPDATES: usize = 20;
 /// Outputs, inputs and batch of the products of which the fastest is the machine's peak.
 const PEAK_SIZES: [[usize; 3]; 3] = [[512, 512, 256], [512, 512, 512], [768, 768, 768]];
 
-/// One large matrix product on one thread.
-pub(super) fn peak(name: &str, precision: Precision) -> Case<'static> {
+/// A large matrix product on each of so many threads at once: cores share caches and clock, so that
+/// two do not reach twice the rate of one.
+pub(super) fn peak(name: &str, threads: usize, precision: Precision) -> Case<'static> {
     match precision {
-        Precision::F32 => peak_of::<f32>(name, precision),
-        Precision::F64 => peak_of::<f64>(name, precision),
+        Precision::F32 => peak_of::<f32>(name, threads, precision),
+        Precision::F64 => peak_of::<f64>(name, threads, precision),
     }
 }
 
-fn peak_of<T: Real>(name: &str, precision: Precision) -> Case<'static> {
+fn peak_of<T: Real>(name: &str, threads: usize, precision: Precision) -> Case<'static> {
     let mut stream = Stream::new(0, "bench peak", 0);
     let mut draw = |n: usize| -> Vec<T> { (0..n).map(|_| T::from_f64(stream.normal())).collect() };
-    let operations = |[n_out, n_in, batch]: [usize; 3]| 2.0 * (n_out * n_in * batch) as f64;
+    let operations =
+        |[n_out, n_in, batch]: [usize; 3]| 2.0 * (threads * n_out * n_in * batch) as f64;
     let mut best = (0.0, None);
     for size @ [n_out, n_in, batch] in PEAK_SIZES {
-        let (w, x, mut z) = (draw(n_out * n_in), draw(n_in * batch), vec![T::ZERO; n_out * batch]);
-        let mut multiply = move || {
-            Products::current().forward(black_box(&w), black_box(&x), &mut z, n_out, n_in);
-            black_box(&mut z);
+        let mut product = || {
+            let (w, x) = (draw(n_out * n_in), draw(n_in * batch));
+            let mut z = vec![T::ZERO; n_out * batch];
+            move || {
+                Products::current().forward(black_box(&w), black_box(&x), &mut z, n_out, n_in);
+                black_box(&mut z);
+            }
         };
-        multiply();
+        let mut products: Vec<_> = (0..threads).map(|_| product()).collect();
+        at_once(&mut products, 1);
         let start = Instant::now();
-        multiply();
+        at_once(&mut products, 1);
         let rate = operations(size) / start.elapsed().as_secs_f64();
         if rate > best.0 {
-            best = (rate, Some((size, multiply)));
+            best = (rate, Some((size, products)));
         }
     }
     let size = best.1.as_ref().map_or([0; 3], |(size, _)| *size);
     let work = move |calls| {
-        if let (_, Some((_, multiply))) = &mut best {
-            (0..calls).for_each(|_| multiply());
+        if let (_, Some((_, products))) = &mut best {
+            at_once(products, calls);
         }
         Ok(())
     };
     Case {
         name: name.to_owned(),
-        threads: 1,
+        threads,
         unit: Unit::Gflops,
         flops: Some((operations(size), precision)),
         updates_per_step: None,
         source: Source::timed(1, 1, Box::new(work)),
     }
+}
+
+/// Calls each function so many times, each on a thread of its own as far as there are threads.
+fn at_once<F: FnMut() + Send>(functions: &mut [F], calls: usize) {
+    rayon::scope(|scope| {
+        for function in functions {
+            scope.spawn(move |_| (0..calls).for_each(|_| function()));
+        }
+    });
 }
 
 /// Updates of SAC, or of VG-SAC, on a batch that stays the same, with fresh noise.
@@ -158,4 +173,33 @@ fn batch(stream: &mut Stream, derivatives: bool) -> Batch<f32> {
 
 fn normal(n: usize, deviation: f64, stream: &mut Stream) -> Vec<f32> {
     (0..n).map(|_| (deviation * stream.normal()) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use rayon::ThreadPoolBuilder;
+
+    use super::*;
+
+    #[test]
+    fn as_many_functions_run_at_once_as_there_are_threads() {
+        let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        // Were one to wait for the end of the other, the barrier would never open.
+        let barrier = Barrier::new(2);
+        let mut counts = [0, 0];
+        let mut functions: Vec<_> = counts
+            .iter_mut()
+            .map(|count| {
+                || {
+                    barrier.wait();
+                    *count += 1;
+                }
+            })
+            .collect();
+        pool.install(|| at_once(&mut functions, 3));
+        drop(functions);
+        assert_eq!(counts, [3, 3]);
+    }
 }

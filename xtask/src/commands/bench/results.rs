@@ -17,8 +17,13 @@ pub(super) struct Results {
     pub(super) machine: RunInfo,
     /// Samples were short and few: the numbers mean nothing.
     pub(super) quick: bool,
+    /// Instructions that the compiler may use for our code on every machine, beyond those that are
+    /// chosen while it runs.
+    pub(super) target_features: String,
     /// Versions of the peers' packages.
     pub(super) peer_versions: BTreeMap<String, String>,
+    /// Packages of peers that are not installed, so that their rows have no peer.
+    pub(super) missing_peers: Vec<String>,
     /// The rows in the order of the table.
     pub(super) rows: Vec<Row>,
     /// Rows that were asked for and could not be measured.
@@ -52,7 +57,7 @@ pub(super) struct Row {
     /// 10⁹ needed operations a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gflops: Option<f64>,
-    /// The same as a share of the peak of one thread times the threads.
+    /// The same as a share of the peak of as many threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) share_of_peak: Option<f64>,
     /// Other libraries on the same case.
@@ -111,7 +116,7 @@ enum Target {
     AtMost(f64),
 }
 
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 24] = [
     ("sac-update", Target::ShareOfPeak(0.7)),
     ("sac-update", Target::TimesPeer("PyTorch", 1.5)),
     ("sac-update", Target::TimesPeer("JAX", 1.1)),
@@ -125,22 +130,42 @@ const TARGETS: [(&str, Target); 13] = [
     ("policy-eval", Target::AtMost(12.0)),
     ("memory", Target::AtMost(200.0)),
     ("start", Target::AtMost(0.3)),
+    ("arm-rnea", Target::TimesPeer("Pinocchio", 1.0)),
+    ("arm-aba", Target::TimesPeer("Pinocchio", 1.0)),
+    ("arm-aba-derivatives", Target::TimesPeer("Pinocchio", 1.0)),
+    ("quadruped-rnea-derivatives", Target::TimesPeer("Pinocchio", 1.0)),
+    ("quadruped-aba-derivatives", Target::TimesPeer("Pinocchio", 1.0)),
+    ("humanoid-rnea-derivatives", Target::TimesPeer("Pinocchio", 1.0)),
+    ("humanoid-aba-derivatives", Target::TimesPeer("Pinocchio", 1.0)),
+    ("hopper-step", Target::TimesPeer("MuJoCo", 3.0)),
+    ("halfcheetah-step", Target::TimesPeer("MuJoCo", 3.0)),
+    ("hopper-jacobians", Target::TimesPeer("MuJoCo", 5.0)),
+    ("halfcheetah-jacobians", Target::TimesPeer("MuJoCo", 5.0)),
 ];
 
 /// Peers as the scripts and as readers call them.
-const PEERS: [(&str, &str); 4] =
-    [("pytorch", "PyTorch"), ("jax", "JAX"), ("stable-baselines3", "SB3"), ("sbx", "SBX")];
+const PEERS: [(&str, &str); 6] = [
+    ("pytorch", "PyTorch"),
+    ("jax", "JAX"),
+    ("stable-baselines3", "SB3"),
+    ("sbx", "SBX"),
+    ("pinocchio", "Pinocchio"),
+    ("mujoco", "MuJoCo"),
+];
 
 /// A row as it was measured: the case, one line about it, its samples.
 pub(super) type Measured<'a> = (Case<'a>, String, Series);
 
 /// The rows of what was measured.
 pub(super) fn rows(measured: Vec<Measured<'_>>, peers: Option<&Peers>) -> Vec<Row> {
-    let peak = |precision| {
-        let name = peak_name(precision);
-        measured.iter().find(|(case, ..)| case.name == name).map(|(.., s)| s.median())
-    };
-    let peaks = [Precision::F32, Precision::F64].map(|precision| (precision, peak(precision)));
+    let peaks: Vec<(&'static str, usize, f64)> = [Precision::F32, Precision::F64]
+        .into_iter()
+        .map(peak_name)
+        .flat_map(|name| {
+            let of_name = measured.iter().filter(move |(case, ..)| case.name == name);
+            of_name.map(move |(case, _, series)| (name, case.threads, series.median()))
+        })
+        .collect();
     measured
         .into_iter()
         .map(|(case, what, samples)| row(case, what, samples, &peaks, peers))
@@ -151,7 +176,7 @@ fn row(
     case: Case<'_>,
     what: String,
     samples: Series,
-    peaks: &[(Precision, Option<f64>)],
+    peaks: &[(&'static str, usize, f64)],
     peers: Option<&Peers>,
 ) -> Row {
     let Case { name, threads, unit, flops, updates_per_step, .. } = case;
@@ -160,8 +185,9 @@ fn row(
     let counted = flops.filter(|_| unit == Unit::Milliseconds);
     let gflops = counted.map(|(flops, _)| 1e-6 * flops / median);
     let share_of_peak = counted.and_then(|(_, precision)| {
-        let (_, peak) = peaks.iter().find(|(of, _)| *of == precision)?;
-        Some(gflops? / ((*peak)? * threads as f64))
+        let of = (peak_name(precision), threads);
+        let (.., peak) = peaks.iter().find(|(name, threads, _)| (*name, *threads) == of)?;
+        Some(gflops? / peak)
     });
     let updates_per_second = match unit {
         Unit::StepsPerSecond => updates_per_step.map(|updates| updates * median),
@@ -257,25 +283,28 @@ mod tests {
     }
 
     #[test]
-    fn the_share_of_the_peak_counts_every_thread() {
+    fn the_share_of_the_peak_is_that_of_as_many_threads() {
         let flops = Some((2e9, Precision::F32));
         let found = rows(
             vec![
                 measured("peak-f32", 1, Unit::Gflops, flops, 100.0),
+                measured("peak-f32", 2, Unit::Gflops, flops, 160.0),
                 measured("sac-update", 1, Unit::Milliseconds, flops, 25.0),
                 measured("sac-update", 2, Unit::Milliseconds, flops, 12.5),
+                measured("vg-sac-update", 4, Unit::Milliseconds, flops, 12.5),
                 measured("sobolev-epoch", 1, Unit::Milliseconds, Some((1.0, Precision::F64)), 1.0),
             ],
             None,
         );
         assert_eq!(found[0].share_of_peak, None);
         // 2 GFLOP in 25 ms are 80 GFLOP/s, in 12.5 ms 160.
-        assert_eq!(found[1].gflops, Some(80.0));
-        assert_eq!(found[1].share_of_peak, Some(0.8));
-        assert_eq!(found[1].updates_per_second, Some(40.0));
+        assert_eq!(found[2].gflops, Some(80.0));
         assert_eq!(found[2].share_of_peak, Some(0.8));
-        assert!(found[1].targets[0].reached);
-        assert_eq!(found[3].share_of_peak, None, "its peak was not measured");
+        assert_eq!(found[2].updates_per_second, Some(40.0));
+        assert_eq!(found[3].share_of_peak, Some(1.0));
+        assert!(found[2].targets[0].reached);
+        assert_eq!(found[4].share_of_peak, None, "the peak of four threads was not measured");
+        assert_eq!(found[5].share_of_peak, None, "its peak was not measured");
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub(super) fn terminal(results: &Results) -> String {
     text
 }
 
-/// A page with machine, versions, table and what the rows are.
-pub(super) fn markdown(results: &Results) -> String {
+/// A page with machine, versions, table, a picture of the given name and what the rows are.
+pub(super) fn markdown(results: &Results, picture: Option<&str>) -> String {
     let RunInfo { cpu, cores, memory, os, rustc, version, commit, instruction_path, .. } =
         &results.machine;
     let RunInfo { command, elapsed, .. } = &results.machine;
@@ -44,6 +44,7 @@ pub(super) fn markdown(results: &Results) -> String {
         ("version", version),
         ("commit", commit),
         ("instruction path", instruction_path),
+        ("target features", &results.target_features),
     ] {
         let _ = writeln!(text, "| {name} | {} |", or_unknown(value));
     }
@@ -59,6 +60,9 @@ pub(super) fn markdown(results: &Results) -> String {
     text.push('\n');
     for note in notes(results) {
         let _ = writeln!(text, "{note}\n");
+    }
+    if let Some(picture) = picture {
+        let _ = writeln!(text, "![Cost against the number of links]({picture})\n");
     }
     text.push_str("The cases:\n\n");
     let mut last = "";
@@ -105,6 +109,10 @@ fn notes(results: &Results) -> Vec<String> {
         notes.push(
             "Short and few samples: these numbers only show that everything runs.".to_owned(),
         );
+    }
+    if !results.missing_peers.is_empty() {
+        let missing = results.missing_peers.join(", ");
+        notes.push(format!("Not installed among the peers, and not measured: {missing}."));
     }
     notes.extend(results.skipped.iter().map(|skipped| {
         format!("Left out: {} on {} threads; {}.", skipped.name, skipped.threads, skipped.reason)
@@ -176,6 +184,8 @@ mod tests {
         Results {
             machine: RunInfo { cpu: "a processor".to_owned(), ..RunInfo::default() },
             quick: true,
+            target_features: "sse2".to_owned(),
+            missing_peers: vec!["pin".to_owned(), "mujoco".to_owned()],
             peer_versions: [("jax".to_owned(), "0.1".to_owned())].into(),
             rows: vec![row(1), row(2)],
             skipped: vec![Skipped {
@@ -188,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_row_of_markdown_has_every_number() {
-        let text = markdown(&results());
+        let text = markdown(&results(), Some("a.svg"));
         assert!(
             text.contains(
                 "| sac-update | 1 | 12.3 ms | 11.9 ms | 2.1 % | 9 | 81.0 updates/s, 143 GFLOP/s, \
@@ -197,7 +207,10 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("| processor | a processor |\n| cores | unknown |"), "{text}");
+        assert!(text.contains("| target features | sse2 |"), "{text}");
         assert!(text.contains("| peers | jax 0.1 |"), "{text}");
+        assert!(text.contains("peers, and not measured: pin, mujoco."), "{text}");
+        assert!(text.contains("links](a.svg)"), "{text}");
         assert!(text.contains("Left out: td3-step on 2 threads; there is one core."), "{text}");
         assert_eq!(text.matches("- `sac-update`: SAC").count(), 1, "{text}");
     }
