@@ -3,6 +3,8 @@
 //! All in the world frame: forces and inertias of children are added to those of parents as they
 //! are. Featherstone, Rigid Body Dynamics Algorithms (2008), chapters 5 to 7.
 
+use std::ops::Range;
+
 use super::model::Model;
 use super::spatial::{Force, Inertia, Motion, V3, add, apply, apply_symmetric, apply_transposed};
 use super::workspace::{Articulated, Workspace};
@@ -146,20 +148,49 @@ impl Model {
         }
     }
 
-    /// Solves M x = b for `n` right-hand sides at once, `b` by rows of `n`, in place; after
-    /// [`Model::factorize`].
+    /// Solves M x = b in place, after [`Model::factorize`].
     #[inline]
-    pub(crate) fn solve_mass<S: Scalar>(&self, l: &[S], d_inverse: &[S], b: &mut [S], n: usize) {
+    pub(crate) fn solve_mass<S: Scalar>(&self, l: &[S], d_inverse: &[S], b: &mut [S]) {
         let nv = self.nv();
-        let axpy = |to: &mut [S], factor: S, from: &[S]| {
-            for (to, &from) in to.iter_mut().zip(from) {
-                *to -= factor * from;
-            }
-        };
+        for k in (0..nv).rev() {
+            let x = b[k];
+            self.for_ancestors(k, |i| b[i] -= l[k * nv + i] * x);
+        }
+        for k in 0..nv {
+            let mut x = b[k] * d_inverse[k];
+            self.for_ancestors(k, |i| x -= l[k * nv + i] * b[i]);
+            b[k] = x;
+        }
+    }
+
+    /// The same for all right-hand sides of the derivatives at once: rows [Q, V, T] of 3 nv numbers, Q
+    /// and V with the sparsity of the tree (an entry between two degrees of freedom is 0 unless one is
+    /// at or above the other), T the identity.
+    ///
+    /// On the way to the root only the columns of a row's own branch are not 0; of M⁻¹ = T, which is
+    /// symmetric, the upper triangle is enough.
+    #[inline]
+    pub(crate) fn solve_derivatives<S: Scalar>(&self, l: &[S], d_inverse: &[S], b: &mut [S]) {
+        let nv = self.nv();
+        let n = 3 * nv;
         for k in (0..nv).rev() {
             let (above, below) = b.split_at_mut(k * n);
             let row = &below[..n];
-            self.for_ancestors(k, |i| axpy(&mut above[i * n..][..n], l[k * nv + i], row));
+            let body = self.dof_body[k];
+            let Range { start, end } = self.bodies[body].subtree.clone();
+            let ancestors = self.ancestors(body);
+            self.for_ancestors(k, |i| {
+                let (to, factor) = (&mut above[i * n..][..n], l[k * nv + i]);
+                for block in [0, nv] {
+                    for &j in ancestors {
+                        to[block + j] -= factor * row[block + j];
+                    }
+                    let columns = block + start..block + end;
+                    axpy(&mut to[columns.clone()], factor, &row[columns]);
+                }
+                let columns = 2 * nv + k..2 * nv + end;
+                axpy(&mut to[columns.clone()], factor, &row[columns]);
+            });
         }
         for (row, &inverse) in b.chunks_exact_mut(n).zip(d_inverse) {
             row.iter_mut().for_each(|x| *x *= inverse);
@@ -167,7 +198,16 @@ impl Model {
         for k in 0..nv {
             let (above, below) = b.split_at_mut(k * n);
             let row = &mut below[..n];
-            self.for_ancestors(k, |i| axpy(row, l[k * nv + i], &above[i * n..][..n]));
+            self.for_ancestors(k, |i| {
+                let (from, factor) = (&above[i * n..][..n], l[k * nv + i]);
+                axpy(&mut row[..2 * nv], factor, &from[..2 * nv]);
+                axpy(&mut row[2 * nv + k..], factor, &from[2 * nv + k..]);
+            });
+        }
+        for k in 0..nv {
+            for j in 0..k {
+                b[k * n + 2 * nv + j] = b[j * n + 2 * nv + k];
+            }
         }
     }
 
@@ -177,6 +217,14 @@ impl Model {
         let body = self.dof_body[k];
         self.ancestors(body).iter().for_each(|&i| f(i));
         (self.bodies[body].v.start..k).for_each(f);
+    }
+}
+
+/// to ← to − factor·from.
+#[inline(always)]
+fn axpy<S: Scalar>(to: &mut [S], factor: S, from: &[S]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to -= factor * from;
     }
 }
 

@@ -94,7 +94,7 @@ impl Model {
                 ws.qdd[k] += self.passive_force(k, q, v).force;
             }
         }
-        self.solve_mass(&ws.l, &ws.d_inverse, &mut ws.qdd, 1);
+        self.solve_mass(&ws.l, &ws.d_inverse, &mut ws.qdd);
         self.place_accelerations_of_workspace(ws);
         self.joint_forces(ws);
         self.differentiate_joint_forces(ws, passive);
@@ -116,7 +116,7 @@ impl Model {
                 by_v[k] += slopes.by_v;
             }
         }
-        self.solve_mass(&ws.l, &ws.d_inverse, &mut ws.da, 3 * nv);
+        self.solve_derivatives(&ws.l, &ws.d_inverse, &mut ws.da);
     }
 
     /// [`Model::place_accelerations`] with `ws.qdd`.

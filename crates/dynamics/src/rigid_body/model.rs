@@ -66,6 +66,8 @@ pub(crate) struct Body {
     pub(crate) rotational: Symmetric<f64>,
     /// Where in the list of ancestors this body's stand.
     ancestors: Range<usize>,
+    /// Degrees of freedom of this body and of all behind it: one range, since numbers go depth first.
+    pub(crate) subtree: Range<usize>,
 }
 
 /// A joint with what its kinematics need, precomputed.
@@ -289,7 +291,13 @@ impl Model {
             center: [0.0; 3],
             rotational: [0.0; 6],
             ancestors: start..self.ancestor_dofs.len(),
+            subtree: first..first + nv,
         });
+        let mut above = parent;
+        while let Some(body) = above {
+            self.bodies[body].subtree.end = first + nv;
+            above = self.bodies[body].parent;
+        }
         for _ in 0..nv {
             self.dof_body.push(index);
             self.dofs.push(DegreeOfFreedom {

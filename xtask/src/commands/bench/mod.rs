@@ -120,9 +120,7 @@ impl BenchArgs {
         measure(&mut measured, &pools, self.quick, peers.as_mut())?;
         let results = Results {
             machine: RunInfo {
-                command: std::env::args()
-                    .skip(1)
-                    .fold("cargo xtask".to_owned(), |a, b| a + " " + &b),
+                command: command(std::env::args().skip(1)),
                 elapsed: duration(clock.elapsed().as_secs_f64()),
                 ..machine::describe()
             },
@@ -212,4 +210,27 @@ fn measure(
         }
     }
     Ok(())
+}
+
+/// The command as it is told in reports: a folder of one machine means nothing on another.
+fn command(arguments: impl Iterator<Item = String>) -> String {
+    let mut text = "cargo xtask".to_owned();
+    let mut is_folder = false;
+    for argument in arguments {
+        text += " ";
+        text += if is_folder { "VENV" } else { &argument };
+        is_folder = argument == "--peers";
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_told_command_names_no_folder_of_this_machine() {
+        let arguments = ["bench", "sac", "--peers", "/home/me/peers", "--json"].map(String::from);
+        assert_eq!(command(arguments.into_iter()), "cargo xtask bench sac --peers VENV --json");
+    }
 }
