@@ -3,8 +3,6 @@
 //! All in the world frame: forces and inertias of children are added to those of parents as they
 //! are. Featherstone, Rigid Body Dynamics Algorithms (2008), chapters 5 to 7.
 
-use std::ops::Range;
-
 use super::model::Model;
 use super::spatial::{Force, Inertia, Motion, V3, add, apply, apply_symmetric, apply_transposed};
 use super::workspace::{Articulated, Workspace};
@@ -176,20 +174,20 @@ impl Model {
         for k in (0..nv).rev() {
             let (above, below) = b.split_at_mut(k * n);
             let row = &below[..n];
-            let body = self.dof_body[k];
-            let Range { start, end } = self.bodies[body].subtree.clone();
-            let ancestors = self.ancestors(body);
+            let body = &self.bodies[self.dof_body[k]];
+            let behind = 2 * nv + k..2 * nv + body.subtree.end;
             self.for_ancestors(k, |i| {
                 let (to, factor) = (&mut above[i * n..][..n], l[k * nv + i]);
-                for block in [0, nv] {
-                    for &j in ancestors {
-                        to[block + j] -= factor * row[block + j];
+                if body.branch[0].len() == nv {
+                    axpy(&mut to[..2 * nv], factor, &row[..2 * nv]);
+                } else {
+                    for range in &body.branch {
+                        for columns in [range.clone(), nv + range.start..nv + range.end] {
+                            axpy(&mut to[columns.clone()], factor, &row[columns]);
+                        }
                     }
-                    let columns = block + start..block + end;
-                    axpy(&mut to[columns.clone()], factor, &row[columns]);
                 }
-                let columns = 2 * nv + k..2 * nv + end;
-                axpy(&mut to[columns.clone()], factor, &row[columns]);
+                axpy(&mut to[behind.clone()], factor, &row[behind.clone()]);
             });
         }
         for (row, &inverse) in b.chunks_exact_mut(n).zip(d_inverse) {

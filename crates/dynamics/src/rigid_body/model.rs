@@ -68,6 +68,8 @@ pub(crate) struct Body {
     ancestors: Range<usize>,
     /// Degrees of freedom of this body and of all behind it: one range, since numbers go depth first.
     pub(crate) subtree: Range<usize>,
+    /// The degrees of freedom at, above and behind this body as few ranges.
+    pub(crate) branch: Vec<Range<usize>>,
 }
 
 /// A joint with what its kinematics need, precomputed.
@@ -199,6 +201,7 @@ impl Model {
                 }
             }
         }
+        model.find_branches();
         let reached = model.frames.len();
         if reached < description.links.len() {
             let link = description
@@ -241,6 +244,20 @@ impl Model {
         stack.extend(children.map(|(index, _)| (index, body, placement)));
         stack[first..].reverse();
         Ok(())
+    }
+
+    fn find_branches(&mut self) {
+        for body in 0..self.bodies.len() {
+            let above = self.ancestors(body).iter().map(|&dof| dof..dof + 1);
+            let mut branch: Vec<Range<usize>> = Vec::new();
+            for range in above.chain([self.bodies[body].subtree.clone()]) {
+                match branch.last_mut() {
+                    Some(last) if last.end == range.start => last.end = range.end,
+                    _ => branch.push(range),
+                }
+            }
+            self.bodies[body].branch = branch;
+        }
     }
 
     fn add_body(
@@ -292,6 +309,7 @@ impl Model {
             rotational: [0.0; 6],
             ancestors: start..self.ancestor_dofs.len(),
             subtree: first..first + nv,
+            branch: Vec::new(),
         });
         let mut above = parent;
         while let Some(body) = above {
