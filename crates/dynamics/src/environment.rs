@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::check_vector;
 use crate::{
-    AnyDynamics, DynamicsError, End, FiniteDifference, Linearization, Move, RewardGradient,
-    Scratch, Stream, Task, difference_reward,
+    AnyDynamics, DerivativeKind, DynamicsError, End, FiniteDifference, Linearization, Move,
+    RewardGradient, Scratch, Stream, Task, difference_reward,
 };
 
 /// Steps a [`Task`]'s real plant and keeps the current state and step count.
@@ -160,12 +160,25 @@ impl<'a> TransitionGradient<'a> {
     /// instance).
     ///
     /// # Errors
-    /// As [`TransitionGradient::new`].
+    /// As [`TransitionGradient::new`], and [`DynamicsError::OnLieGroup`] for a task whose state is on a
+    /// Lie group without a reward gradient or an observation with a Jacobian of its own.
     pub fn through(
         task: &'a dyn Task,
         model: &'a dyn AnyDynamics,
         source: JacobianSource,
     ) -> Result<Self, DynamicsError> {
+        let (nx, ndx) = (model.any_nx(), model.any_ndx());
+        let by_differences = source == JacobianSource::FiniteDifference
+            || task.reward_derivative_kind() == DerivativeKind::FiniteDifference;
+        for (missing, needed) in [
+            (by_differences, "`reward_gradient` and `reward_derivative_kind`"),
+            (task.observation().jacobian().is_none(), "an `observation` with a Jacobian"),
+        ] {
+            if nx != ndx && missing {
+                let task = task.name().to_owned();
+                return Err(DynamicsError::OnLieGroup { task, nx, ndx, needed });
+            }
+        }
         let model: Box<dyn AnyDynamics + 'a> = match source {
             JacobianSource::Analytic => Box::new(model),
             JacobianSource::FiniteDifference => Box::new(FiniteDifference::new(model)?),

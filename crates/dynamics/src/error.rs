@@ -42,6 +42,20 @@ pub enum DynamicsError {
         /// The range that is allowed, in words.
         needed: &'static str,
     },
+    /// Something must be given where the state has more entries than its tangent space.
+    #[error(
+        "`{task}`: its state has {nx} entries but {ndx} directions to move in, so it needs {needed}"
+    )]
+    OnLieGroup {
+        /// Name of the task.
+        task: String,
+        /// Entries of the state.
+        nx: usize,
+        /// Dimension of its tangent space.
+        ndx: usize,
+        /// What the task must have.
+        needed: &'static str,
+    },
     /// A workspace made by one model was handed to another.
     #[error(
         "`{model}` was given the workspace of another model; use the one its `workspace()` returns"

@@ -31,6 +31,7 @@
 //! - [`Task`] is a control problem, [`Environment`] runs it, [`TransitionGradient`] differentiates
 //!   its transitions.
 //! - [`check`] compares derivatives with central differences and dual numbers.
+//! - [`rigid_body`] has kinematic trees and robots from files.
 //! - [`models`] has the models, [`planar`] the mechanics of walkers in a plane, [`Stream`] the
 //!   random numbers.
 //!

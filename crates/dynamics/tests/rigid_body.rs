@@ -6,12 +6,10 @@ use dynamics::rigid_body::description::{
     Inertial, JointDescription, JointKind, JointProperties, LinkDescription, RobotDescription,
 };
 use dynamics::rigid_body::{
-    Base, Model, ModelError, Motor, RigidBodyPlant, RigidBodyScheme, RigidBodyStates,
-    SecondOrderWorkspace, Workspace,
+    Base, Model, ModelError, Motor, PassiveForces, RigidBodyPlant, RigidBodyScheme,
+    RigidBodyStates, SecondOrderWorkspace, Workspace,
 };
-use dynamics::{
-    Dynamics as _, Linearization, Plant as _, SemiImplicitEuler, StateSpace as _, Stream,
-};
+use dynamics::{Dynamics as _, Linearization, Plant as _, Rk4, StateSpace as _, Stream};
 use nalgebra::{DMatrix, DVector, Matrix3, Rotation3, Unit, Vector3, dvector};
 use proptest::prelude::*;
 
@@ -278,7 +276,11 @@ proptest! {
             dof.properties.friction = 0.2;
             dof.properties.stiffness = 0.7;
             dof.properties.armature = 0.05;
+            // Beyond it from the start, or never.
+            dof.properties.position_limit = [-20.0, if dof.q % 2 == 0 { -10.0 } else { 20.0 }];
         }
+        let settings = PassiveForces { limit_stiffness: 3.0, limit_damping: 0.4, ..Default::default() };
+        model.set_passive_forces(settings);
         let scheme = if rk4 { RigidBodyScheme::Rk4 } else { RigidBodyScheme::SemiImplicitEuler };
         let plant = RigidBodyPlant::new(model, scheme, 0.02).unwrap().with_substeps(2);
         check_plant(&plant, seed, 1e-6)?;
@@ -442,11 +444,11 @@ fn the_cartpole_as_a_tree_is_the_cartpole_by_hand() {
         ..RobotDescription::default()
     };
     let tree = Model::new(&robot, Base::Fixed).unwrap();
-    let plant = RigidBodyPlant::new(tree, RigidBodyScheme::SemiImplicitEuler, 0.02)
+    let plant = RigidBodyPlant::new(tree, RigidBodyScheme::Rk4, 0.02)
         .unwrap()
         .with_motors(vec![Motor { dof: 0, gear: 1.0 }])
         .unwrap();
-    let by_hand = SemiImplicitEuler::new(
+    let by_hand = Rk4::new(
         Cartpole::new(CartpoleParameters {
             cart_mass,
             pole_mass,
@@ -521,4 +523,74 @@ fn far_from_the_origin_a_floating_robot_keeps_its_precision() {
     // Gravity of the random tree has a part along x.
     let expected = energy.potential - model.mass() * model.gravity().x * 1000.0;
     assert_close("potential energy", &[there.potential], &[expected], 1e-11);
+}
+
+#[test]
+fn a_stiff_limit_stops_a_light_link_within_large_steps() {
+    let mut model = Model::new(&iiwa14(), Base::Fixed).unwrap();
+    for dof in model.dofs_mut() {
+        dof.properties.damping = 50.0;
+    }
+    let limits: Vec<f64> =
+        model.dofs().iter().map(|dof| dof.properties.position_limit[1]).collect();
+    let plant = RigidBodyPlant::new(model, RigidBodyScheme::SemiImplicitEuler, 0.02).unwrap();
+    let (mut ws, mut x) = (plant.workspace(), DVector::zeros(14));
+    // Torques that press every joint against its limit; the last link has 1 g·m².
+    let u = DVector::from_element(7, 60.0);
+    for _ in 0..1000 {
+        let mut next = x.clone();
+        plant.step(&mut ws, &x, &u, &mut next).unwrap();
+        x = next;
+    }
+    for (q, limit) in x.as_slice()[..7].iter().zip(limits) {
+        assert!(q.abs() < limit + 0.2, "{q} is far beyond {limit}");
+    }
+    assert!(x.rows(7, 7).amax() < 1.0, "it comes to rest: {x}");
+}
+
+/// A floating robot that says nothing of its derivatives.
+struct Silent {
+    plant: RigidBodyPlant,
+    bounds: ActionBounds,
+}
+
+impl Task for Silent {
+    fn name(&self) -> &str {
+        "silent"
+    }
+    fn plant(&self) -> &dyn AnyPlant {
+        &self.plant
+    }
+    fn nominal(&self) -> &dyn AnyDynamics {
+        &self.plant
+    }
+    fn horizon(&self) -> usize {
+        10
+    }
+    fn dt(&self) -> f64 {
+        self.plant.dt()
+    }
+    fn action_bounds(&self) -> &ActionBounds {
+        &self.bounds
+    }
+    fn sample_x0(&self, _stream: &mut Stream, x0: &mut DVector<f64>) {
+        x0.fill(0.0);
+        x0[6] = 1.0;
+    }
+    fn reward(&self, _scratch: &mut Scratch, transition: &Move<'_>) -> f64 {
+        -transition.x_next[0].powi(2)
+    }
+}
+
+#[test]
+fn a_task_on_a_lie_group_is_told_what_it_needs() {
+    let model = Model::new(&random_tree(2, 4), Base::Floating).unwrap();
+    let plant = RigidBodyPlant::new(model, RigidBodyScheme::SemiImplicitEuler, 0.01).unwrap();
+    let bounds = ActionBounds::symmetric(plant.nu(), 1.0);
+    let task = Silent { plant, bounds };
+    let error = TransitionGradient::new(&task, JacobianSource::Analytic).err().unwrap().to_string();
+    assert!(
+        error.contains("`silent`: its state has") && error.contains("`reward_gradient`"),
+        "{error}"
+    );
 }

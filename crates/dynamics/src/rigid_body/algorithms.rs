@@ -46,10 +46,10 @@ impl Model {
         }
     }
 
-    /// The lower triangle of the mass matrix (CRBA), rotor inertias included where `armature`, after
+    /// The lower triangle of the mass matrix (CRBA), `ws.rotor` on its diagonal, after
     /// [`Model::gather_inertias`]. Entries across branches stay 0.
     #[inline]
-    pub(crate) fn mass_matrix_of<S: Scalar>(&self, ws: &mut Workspace<S>, armature: bool) {
+    pub(crate) fn mass_matrix_of<S: Scalar>(&self, ws: &mut Workspace<S>) {
         let nv = self.nv();
         for (i, body) in self.bodies.iter().enumerate() {
             for k in body.v.clone() {
@@ -61,9 +61,7 @@ impl Model {
                 for l in body.v.start..=k {
                     row[l] = ws.j[l].dot(force);
                 }
-                if armature {
-                    row[k] += S::from(self.dofs[k].properties.armature);
-                }
+                row[k] += ws.rotor[k];
             }
         }
     }
@@ -71,12 +69,7 @@ impl Model {
     /// Forward dynamics (ABA): the accelerations under the joint forces in `tau`, into `ws.qdd`;
     /// after velocities and inertias. O(n).
     #[inline]
-    pub(crate) fn articulated_body<S: Scalar>(
-        &self,
-        ws: &mut Workspace<S>,
-        tau: &[S],
-        armature: bool,
-    ) {
+    pub(crate) fn articulated_body<S: Scalar>(&self, ws: &mut Workspace<S>, tau: &[S]) {
         for i in 0..self.bodies.len() {
             let (y, v) = (&ws.y[i], ws.v[i]);
             ws.articulated[i] = Articulated::of(y, v.cross_force(y.apply(v)));
@@ -88,10 +81,7 @@ impl Model {
             for k in body.v.clone().rev() {
                 let j = ws.j[k];
                 let u = inner.apply(j);
-                let mut d = j.dot(u);
-                if armature {
-                    d += self.dofs[k].properties.armature;
-                }
+                let d = j.dot(u) + ws.rotor[k];
                 let inverse = d.recip();
                 let rest = tau[k] - j.dot(inner.force);
                 inner.give_way(u, inverse);

@@ -14,11 +14,7 @@ impl Model {
     /// ∂τ/∂q and ∂τ/∂v of τ = RNEA(q, v, a), and the lower triangle of ∂τ/∂a, the mass matrix; after
     /// [`Model::joint_forces`].
     #[inline]
-    pub(crate) fn differentiate_joint_forces<S: Scalar>(
-        &self,
-        ws: &mut Workspace<S>,
-        armature: bool,
-    ) {
+    pub(crate) fn differentiate_joint_forces<S: Scalar>(&self, ws: &mut Workspace<S>) {
         let nv = self.nv();
         for i in 0..self.bodies.len() {
             ws.b[i] = Coriolis::of(&ws.y[i], ws.v[i], ws.h[i]);
@@ -49,9 +45,6 @@ impl Model {
                     ws.dtau_dv[row + l] = ws.da_dv[l].dot(yj) + dot(ws.j[l].angular, bj);
                     ws.m[row + l] = ws.j[l].dot(yj);
                 }
-                if armature {
-                    ws.m[row + k] += S::from(self.dofs[k].properties.armature);
-                }
                 // Columns: the forces of the bodies above, moved by k.
                 let by_q = y.apply(ws.da_dq[k]).add(b.apply(ws.dv_dq[k])).add(j.cross_force(f));
                 let by_v = y.apply(ws.da_dv[k]).add(b.apply(j.angular));
@@ -67,7 +60,8 @@ impl Model {
     }
 
     /// q̈ and [∂q̈/∂q, ∂q̈/∂v, ∂q̈/∂τ] (`ws.da`, by rows of 3 nv) under the joint forces `tau`, to which
-    /// those of springs, friction and limits are added where `passive`.
+    /// those of springs, friction and limits over a time step are added where there is one (0 for those
+    /// of the instant), and rotor inertias.
     #[inline]
     pub(crate) fn differentiate_acceleration<S: Scalar>(
         &self,
@@ -75,7 +69,7 @@ impl Model {
         q: &[S],
         v: &[S],
         tau: &[S],
-        passive: bool,
+        time_step: Option<f64>,
     ) {
         let nv = self.nv();
         self.place(ws, q);
@@ -85,19 +79,24 @@ impl Model {
         self.place_accelerations_of_workspace(ws);
         self.joint_forces(ws);
         self.gather_inertias(ws);
-        self.mass_matrix_of(ws, passive);
+        for k in 0..nv {
+            ws.rotor[k] = time_step.map_or_else(S::zero, |h| {
+                self.passive_force(k, q, v, h).inertia + self.dofs[k].properties.armature
+            });
+        }
+        self.mass_matrix_of(ws);
         self.factorize(ws);
         // M q̈ = τ − bias
         for k in 0..nv {
             ws.qdd[k] = tau[k] - ws.tau[k];
-            if passive {
-                ws.qdd[k] += self.passive_force(k, q, v).force;
+            if let Some(h) = time_step {
+                ws.qdd[k] += self.passive_force(k, q, v, h).force;
             }
         }
         self.solve_mass(&ws.l, &ws.d_inverse, &mut ws.qdd);
         self.place_accelerations_of_workspace(ws);
         self.joint_forces(ws);
-        self.differentiate_joint_forces(ws, passive);
+        self.differentiate_joint_forces(ws);
         // M ∂q̈ = ∂τ − ∂RNEA
         for (k, row) in ws.da.chunks_exact_mut(3 * nv).enumerate() {
             let (by_q, rest) = row.split_at_mut(nv);
@@ -110,10 +109,10 @@ impl Model {
             }
             by_tau.fill(S::zero());
             by_tau[k] = S::one();
-            if passive {
-                let slopes = self.passive_force(k, q, v);
-                by_q[k] += slopes.by_q;
-                by_v[k] += slopes.by_v;
+            if let Some(h) = time_step {
+                let passive = self.passive_force(k, q, v, h);
+                by_q[k] += passive.by_q;
+                by_v[k] += passive.by_v - passive.inertia_by_v * ws.qdd[k];
             }
         }
         self.solve_derivatives(&ws.l, &ws.d_inverse, &mut ws.da);
@@ -202,7 +201,7 @@ mod tests {
                 model.place(ws, q);
                 model.place_inertias(ws);
                 model.place_velocities(ws, v);
-                model.articulated_body(ws, tau, false);
+                model.articulated_body(ws, tau);
                 ws.qdd.iter().map(|a| a.eps).collect()
             });
             let scale = columns.iter().flatten().fold(1.0_f64, |m, x| m.max(x.abs()));

@@ -167,7 +167,8 @@ impl Model {
         self.place(ws, q.as_slice());
         self.place_inertias(ws);
         self.gather_inertias(ws);
-        self.mass_matrix_of(ws, false);
+        ws.rotor.fill(0.0);
+        self.mass_matrix_of(ws);
         self.write_mass_matrix(ws, out);
     }
 
@@ -184,7 +185,8 @@ impl Model {
         self.place(ws, q.as_slice());
         self.place_inertias(ws);
         self.place_velocities(ws, v.as_slice());
-        self.articulated_body(ws, tau.as_slice(), false);
+        ws.rotor.fill(0.0);
+        self.articulated_body(ws, tau.as_slice());
         a.as_mut_slice().copy_from_slice(&ws.qdd);
     }
 
@@ -202,7 +204,7 @@ impl Model {
         self.place_velocities(ws, v.as_slice());
         self.place_accelerations(ws, a.as_slice());
         self.joint_forces(ws);
-        self.differentiate_joint_forces(ws, false);
+        self.differentiate_joint_forces(ws);
     }
 
     /// Derivatives of [`Model::aba`] (and its value, [`Workspace::qdd`]): [`Workspace::dqdd_dq`],
@@ -214,7 +216,7 @@ impl Model {
         v: &DVector<f64>,
         tau: &DVector<f64>,
     ) {
-        self.differentiate_acceleration(ws, q.as_slice(), v.as_slice(), tau.as_slice(), false);
+        self.differentiate_acceleration(ws, q.as_slice(), v.as_slice(), tau.as_slice(), None);
     }
 
     /// [`Model::aba_derivatives`] of the robot as its file has it: with rotor inertias, springs,
@@ -227,7 +229,7 @@ impl Model {
         v: &DVector<f64>,
         tau: &DVector<f64>,
     ) {
-        self.differentiate_acceleration(ws, q.as_slice(), v.as_slice(), tau.as_slice(), true);
+        self.differentiate_acceleration(ws, q.as_slice(), v.as_slice(), tau.as_slice(), Some(0.0));
     }
 
     /// [`Model::rnea`] of the robot as its file has it: the joint forces that motors must add to
@@ -242,7 +244,7 @@ impl Model {
     ) {
         self.rnea(ws, q, v, a, tau);
         for (k, tau) in tau.iter_mut().enumerate() {
-            let passive = self.passive_force(k, q.as_slice(), v.as_slice()).force;
+            let passive = self.passive_force(k, q.as_slice(), v.as_slice(), 0.0).force;
             *tau += self.dofs[k].properties.armature * a[k] - passive;
         }
     }

@@ -21,35 +21,43 @@ impl Default for PassiveForces {
     }
 }
 
-/// A joint force with its derivatives by its own position and velocity.
+/// What acts in one degree of freedom at acceleration a: `force` − `inertia`·a, with derivatives.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Passive<S> {
     pub(crate) force: S,
     pub(crate) by_q: S,
     pub(crate) by_v: S,
+    /// Added to the diagonal of the mass matrix beside the rotor's.
+    pub(crate) inertia: S,
+    pub(crate) inertia_by_v: S,
 }
 
 impl Model {
     /// −d q̇ − F tanh(σ q̇) − k (q − rest), and the spring and damper of a limit that q is strictly
     /// beyond. A joint whose position is no number (spherical, free-flyer) has damping and friction
     /// only.
+    ///
+    /// With a time step `h` the force is that at its end, to first order: p(q + h v', v') with
+    /// v' = v + h a is p + h p_q v + (h p_v + h² p_q) a. So springs, dampers and limits however stiff
+    /// do not make a step unstable.
     #[inline]
-    pub(crate) fn passive_force<S: Scalar>(&self, dof: usize, q: &[S], v: &[S]) -> Passive<S> {
+    pub(crate) fn passive_force<S: Scalar>(
+        &self,
+        dof: usize,
+        q: &[S],
+        v: &[S],
+        h: f64,
+    ) -> Passive<S> {
         let settings = &self.passive;
         let entry = &self.dofs[dof];
         let p = &entry.properties;
         let v = v[dof];
-        let mut force = -v * p.damping;
-        let (mut by_q, mut by_v) = (S::zero(), S::from(-p.damping));
-        if p.friction != 0.0 {
-            let slide = (v * settings.friction_slope).tanh();
-            force -= slide * p.friction;
-            by_v -= (-slide * slide + 1.0) * (p.friction * settings.friction_slope);
-        }
+        let (mut stiffness, mut damping) = (0.0, p.damping);
+        let mut force = S::zero();
         if entry.scalar {
             let q = q[entry.q];
+            stiffness = p.stiffness;
             force -= (q - p.rest) * p.stiffness;
-            by_q -= S::from(p.stiffness);
             let [lower, upper] = p.position_limit;
             let beyond = if real(q) < lower {
                 Some(q - lower)
@@ -59,11 +67,29 @@ impl Model {
                 None
             };
             if let Some(excess) = beyond {
-                force -= excess * settings.limit_stiffness + v * settings.limit_damping;
-                by_q -= S::from(settings.limit_stiffness);
-                by_v -= S::from(settings.limit_damping);
+                stiffness += settings.limit_stiffness;
+                damping += settings.limit_damping;
+                force -= excess * settings.limit_stiffness;
             }
         }
-        Passive { force, by_q, by_v }
+        force -= v * (damping + h * stiffness);
+        let mut passive = Passive {
+            force,
+            by_q: S::from(-stiffness),
+            by_v: S::from(-damping - h * stiffness),
+            inertia: S::from(h * damping + h * h * stiffness),
+            inertia_by_v: S::zero(),
+        };
+        if p.friction != 0.0 {
+            let slope = settings.friction_slope;
+            let slide = (v * slope).tanh();
+            // d/dv tanh(σ v)
+            let rate = (-slide * slide + 1.0) * slope;
+            passive.force -= slide * p.friction;
+            passive.by_v -= rate * p.friction;
+            passive.inertia += rate * (h * p.friction);
+            passive.inertia_by_v -= slide * rate * (2.0 * slope * h * p.friction);
+        }
+        passive
     }
 }

@@ -4,6 +4,7 @@ use nalgebra::{DMatrix, DVector};
 use num_dual::Dual64;
 
 use super::configuration::bracket;
+use super::description::RobotDescription;
 use super::model::{JointMotion, Model, ModelError};
 use super::spatial::apply_transposed;
 use super::workspace::{Workspace, rotation_of};
@@ -22,10 +23,12 @@ pub struct Motor {
 /// How a [`RigidBodyPlant`] is integrated. Both stay on the quaternions' sphere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RigidBodyScheme {
-    /// v' = v + h a(q, v, u), then q' = q ⊕ h v'. First order, cheap, good at contact and limits.
+    /// v' = v + h a(q, v, u), then q' = q ⊕ h v'. First order and cheap. Springs, damping, friction and
+    /// limits act as at the end of the step (linearly implicit), so that stiff ones stay stable.
     SemiImplicitEuler,
     /// Fourth-order Runge–Kutta; on Lie groups in the chart q ⊕ ξ with the inverse of the chart's
-    /// differential to third order (Munthe-Kaas 1999).
+    /// differential to third order (Munthe-Kaas 1999). Passive forces are explicit: stiff limits need
+    /// many substeps.
     Rk4,
 }
 
@@ -65,6 +68,26 @@ impl RigidBodyPlant {
             return refuse("the number of moving joints", 0.0, "at least 1");
         }
         Ok(Self { model, motors, scheme, dt, substeps: 1 })
+    }
+
+    /// The same with the motors of a description (MJCF files have them); a motor's control range is the
+    /// caller's to keep.
+    ///
+    /// # Errors
+    /// [`ModelError::Unknown`] for a motor on a joint that does not move by one number.
+    pub fn with_motors_of(self, description: &RobotDescription) -> Result<Self, ModelError> {
+        let dofs = self.model.dofs();
+        let motors = description.motors.iter().map(|motor| {
+            let dof = dofs.iter().position(|dof| dof.scalar && dof.joint == motor.joint);
+            let dof = dof.ok_or_else(|| ModelError::Unknown {
+                what: "joint with one degree of freedom",
+                name: motor.joint.clone(),
+                valid: dofs.iter().filter(|d| d.scalar).map(|d| d.joint.clone()).collect(),
+            })?;
+            Ok(Motor { dof, gear: motor.gear })
+        });
+        let motors = motors.collect::<Result<_, _>>()?;
+        self.with_motors(motors)
     }
 
     /// The same with other motors.
@@ -116,16 +139,18 @@ impl RigidBodyPlant {
         }
     }
 
-    /// q̈ into `ws.tree.qdd`.
-    fn acceleration<S: Scalar>(&self, ws: &mut Stage<S>, q: &[S], v: &[S]) {
+    /// q̈ into `ws.tree.qdd`, passive forces as over `time_step`.
+    fn acceleration<S: Scalar>(&self, ws: &mut Stage<S>, q: &[S], v: &[S], time_step: f64) {
         let model = &self.model;
         for k in 0..model.nv() {
-            ws.tau[k] = ws.motors[k] + model.passive_force(k, q, v).force;
+            let passive = model.passive_force(k, q, v, time_step);
+            ws.tau[k] = ws.motors[k] + passive.force;
+            ws.tree.rotor[k] = passive.inertia + model.dofs[k].properties.armature;
         }
         model.place(&mut ws.tree, q);
         model.place_inertias(&mut ws.tree);
         model.place_velocities(&mut ws.tree, v);
-        model.articulated_body(&mut ws.tree, &ws.tau, true);
+        model.articulated_body(&mut ws.tree, &ws.tau);
     }
 
     /// One substep on any scalar, in place.
@@ -133,7 +158,7 @@ impl RigidBodyPlant {
         let h = self.h();
         match self.scheme {
             RigidBodyScheme::SemiImplicitEuler => {
-                self.acceleration(ws, q, v);
+                self.acceleration(ws, q, v, h);
                 for (v, &a) in v.iter_mut().zip(&ws.tree.qdd) {
                     *v += a * h;
                 }
@@ -163,7 +188,7 @@ impl RigidBodyPlant {
             let mut stage_q = std::mem::take(&mut ws.q);
             let stage_v = std::mem::take(&mut ws.v);
             self.model.integrate_generic(q, &ws.chart, &mut stage_q);
-            self.acceleration(ws, &stage_q, &stage_v);
+            self.acceleration(ws, &stage_q, &stage_v, 0.0);
             self.chart_rate(&ws.chart, &stage_v, &mut ws.rate);
             for k in 0..nv {
                 ws.sum_q[k] += ws.rate[k] * (weight * h);
@@ -215,7 +240,7 @@ impl RigidBodyPlant {
         }
         for _ in 0..self.substeps {
             let tree = &mut stage.tree;
-            self.model.differentiate_acceleration(tree, q, v, &stage.motors, true);
+            self.model.differentiate_acceleration(tree, q, v, &stage.motors, Some(h));
             for k in 0..nv {
                 let rates = &tree.da[3 * nv * k..][..3 * nv];
                 let row = &mut step[k * n..][..n];

@@ -60,7 +60,7 @@ impl Model {
                 ws.tau[k] = seed(2 * nv + k) + tau[k];
             }
             self.integrate_generic(&ws.q, &ws.chart, &mut ws.moved);
-            self.differentiate_acceleration(&mut ws.tree, &ws.moved, &ws.v, &ws.tau, false);
+            self.differentiate_acceleration(&mut ws.tree, &ws.moved, &ws.v, &ws.tau, None);
             for row in 0..3 * nv {
                 out[(row, input)] =
                     (0..nv).map(|k| lambda[k] * ws.tree.da[3 * nv * k + row].eps).sum();

@@ -42,6 +42,9 @@ pub struct Workspace<S = f64> {
     pub(crate) u: Vec<Force<S>>,
     pub(crate) d: Vec<S>,
     pub(crate) rest: Vec<S>,
+    /// Added to the diagonal of the mass matrix: rotor inertias and what passive forces add; zero for
+    /// pure rigid bodies.
+    pub(crate) rotor: Vec<S>,
     /// Joint forces and accelerations.
     pub(crate) tau: Vec<S>,
     pub(crate) qdd: Vec<S>,
@@ -102,6 +105,7 @@ impl<S: Scalar> Workspace<S> {
             u: vec![Force::zero(); nv],
             d: numbers(nv),
             rest: numbers(nv),
+            rotor: numbers(nv),
             tau: numbers(nv),
             qdd: numbers(nv),
             m: numbers(nv * nv),
