@@ -9,7 +9,10 @@ use dynamics::rigid_body::{
     Base, Model, ModelError, Motor, PassiveForces, RigidBodyPlant, RigidBodyScheme,
     RigidBodyStates, SecondOrderWorkspace, Workspace,
 };
-use dynamics::{Dynamics as _, Linearization, Plant as _, Rk4, StateSpace as _, Stream};
+use dynamics::{
+    ActionBounds, AnyDynamics, AnyPlant, Dynamics as _, JacobianSource, Linearization, Move,
+    Plant as _, Rk4, Scratch, StateSpace as _, Stream, Task, TransitionGradient,
+};
 use nalgebra::{DMatrix, DVector, Matrix3, Rotation3, Unit, Vector3, dvector};
 use proptest::prelude::*;
 
