@@ -39,6 +39,13 @@
 //! SI units. Costs are minimised, reward = −cost. Index order follows the letters: `lux` is nu × ndx.
 //! Derivatives at kinks are those of the branch that is taken. f64 throughout.
 
+// Files that tests inside and outside the crate share name it alike.
+#[cfg(test)]
+extern crate self as dynamics;
+#[cfg(test)]
+#[path = "../tests/common/random_tree.rs"]
+mod random_tree;
+
 mod angles;
 pub mod check;
 mod continuous;

@@ -13,8 +13,12 @@ use dynamics::{
     ActionBounds, AnyDynamics, AnyPlant, Dynamics as _, JacobianSource, Linearization, Move,
     Plant as _, Rk4, Scratch, StateSpace as _, Stream, Task, TransitionGradient,
 };
-use nalgebra::{DMatrix, DVector, Matrix3, Rotation3, Unit, Vector3, dvector};
+use nalgebra::{DMatrix, DVector, Matrix3, Rotation3, Vector3, dvector};
 use proptest::prelude::*;
+
+#[path = "common/random_tree.rs"]
+mod random_tree;
+use random_tree::random_tree;
 
 fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "{what}");
@@ -69,58 +73,6 @@ fn the_arm_has_the_values_of_the_sheet() {
     assert_close("row 1 of dtau/dv", &row, &expected, 1e-6);
 }
 
-/// A tree with random topology, joints, axes, placements and inertias.
-fn random_tree(n: usize, seed: u64) -> RobotDescription {
-    let mut s = Stream::new(seed, "random tree", 0);
-    let unit =
-        |s: &mut Stream| Unit::new_normalize(Vector3::new(s.normal(), s.normal(), s.normal()));
-    let mut robot = RobotDescription {
-        name: "random".to_owned(),
-        gravity: Vector3::new(0.3, -0.2, -9.81),
-        ..RobotDescription::default()
-    };
-    for i in 0..=n {
-        let turn = Rotation3::from_axis_angle(&unit(&mut s), s.uniform(-3.0, 3.0));
-        // Sums of two principal moments exceed the third.
-        let squares = Vector3::new(s.uniform(0.1, 1.0), s.uniform(0.1, 1.0), s.uniform(0.1, 1.0));
-        let moments = Matrix3::from_diagonal(&Vector3::repeat(squares.sum()))
-            - Matrix3::from_diagonal(&squares);
-        let inertial = Inertial {
-            mass: s.uniform(0.2, 3.0),
-            center: Vector3::new(s.normal(), s.normal(), s.normal()) * 0.2,
-            inertia: turn.matrix() * moments * turn.matrix().transpose() * 0.1,
-        };
-        robot.links.push(LinkDescription { name: format!("l{i}"), inertial, line: 0 });
-        if i == 0 {
-            continue;
-        }
-        let parent = (s.uniform(0.0, 1.0) * i as f64) as usize;
-        let axis = unit(&mut s).into_inner();
-        let a = axis.cross(&unit(&mut s).into_inner()).normalize();
-        let kind = match (s.uniform(0.0, 8.0)) as usize {
-            0 | 1 => JointKind::Prismatic(axis),
-            2 => JointKind::Spherical,
-            3 => JointKind::FreeFlyer,
-            4 => JointKind::Planar { a, b: axis.cross(&a), normal: axis },
-            5 => JointKind::Fixed,
-            _ => JointKind::Revolute(axis),
-        };
-        let turn = Rotation3::from_axis_angle(&unit(&mut s), s.uniform(-3.0, 3.0));
-        robot.joints.push(JointDescription {
-            name: format!("j{i}"),
-            kind,
-            parent: format!("l{parent}"),
-            child: format!("l{i}"),
-            position: Vector3::new(s.normal(), s.normal(), s.normal()) * 0.4,
-            rotation: *turn.matrix(),
-            home: kind.neutral(),
-            properties: JointProperties::default(),
-            line: 0,
-        });
-    }
-    robot
-}
-
 struct State {
     q: DVector<f64>,
     v: DVector<f64>,
@@ -171,6 +123,9 @@ proptest! {
         model.aba_derivatives(&mut ws, &q, &v, &tau);
         let minv = ws.dqdd_dtau().clone_owned();
         prop_assert!((&minv * &m - DMatrix::identity(nv, nv)).amax() < 1e-7);
+        let mut alone = DMatrix::zeros(nv, nv);
+        model.inverse_mass_matrix(&mut model.workspace(), &q, &mut alone);
+        prop_assert!(relative_error(&alone, &minv) < 1e-9);
         let (dq, dv) = (ws.dqdd_dq().clone_owned(), ws.dqdd_dv().clone_owned());
         model.rnea_derivatives(&mut ws, &q, &v, &a);
         let (tq, tv) = (ws.dtau_dq().clone_owned(), ws.dtau_dv().clone_owned());

@@ -164,6 +164,9 @@ impl PlanarDescription {
                 return refuse(name, value, "positive and finite");
             }
         }
+        if self.n_substeps > 10_000 {
+            return refuse("n_substeps", self.n_substeps as f64, "at most 10000");
+        }
         for (name, value) in [
             ("gravity", self.gravity),
             ("armature", self.armature),

@@ -1,4 +1,5 @@
-//! Analytic derivatives of inverse and forward dynamics, O(n · depth).
+//! Analytic derivatives of inverse dynamics, O(n · depth), and of forward dynamics, which need M⁻¹ and
+//! its products with them besides.
 //!
 //! Carpentier and Mansard, "Analytical Derivatives of Rigid Body Dynamics Algorithms" (RSS 2018);
 //! Singh, Russell and Wensing (RA-L 2022) for joints with several degrees of freedom. A joint's
@@ -135,6 +136,7 @@ mod tests {
     use super::*;
     use crate::Stream;
     use crate::models::iiwa14;
+    use crate::random_tree::random_tree;
     use crate::rigid_body::Base;
     use crate::rigid_body::description::Inertial;
 
@@ -161,14 +163,19 @@ mod tests {
 
     #[test]
     fn analytic_derivatives_are_those_of_dual_numbers() {
-        for (base, seed) in [Base::Fixed, Base::Floating].into_iter().cycle().zip(0..40) {
-            let mut robot = iiwa14();
+        for (base, seed) in [Base::Fixed, Base::Floating].into_iter().cycle().zip(0..120) {
+            // The arm, and trees of all kinds of joints.
+            let mut robot =
+                if seed < 20 { iiwa14() } else { random_tree(1 + seed % 9, seed as u64) };
             // A base without inertia could turn freely about the first joint.
             robot.links[0].inertial =
                 Inertial { mass: 5.0, center: Vector3::zeros(), inertia: Matrix3::identity() };
             let model = Model::new(&robot, base).unwrap();
             let nv = model.nv();
-            let mut s = Stream::new(seed, "state", 0);
+            if nv == 0 {
+                continue;
+            }
+            let mut s = Stream::new(seed as u64, "state", 0);
             let q = model.random_configuration(&mut s);
             let mut normal = || (0..nv).map(|_| s.normal()).collect::<Vec<_>>();
             let (v, a) = (normal(), normal());

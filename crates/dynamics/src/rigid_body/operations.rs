@@ -172,6 +172,25 @@ impl Model {
         self.write_mass_matrix(ws, out);
     }
 
+    /// M⁻¹, nv × nv, without armature; from the sparse factor of the mass matrix.
+    pub fn inverse_mass_matrix(
+        &self,
+        ws: &mut Workspace,
+        q: &DVector<f64>,
+        out: &mut DMatrix<f64>,
+    ) {
+        self.place(ws, q.as_slice());
+        self.place_inertias(ws);
+        self.gather_inertias(ws);
+        ws.rotor.fill(0.0);
+        self.mass_matrix_of(ws);
+        self.factorize(ws);
+        out.fill_with_identity();
+        for column in out.as_mut_slice().chunks_exact_mut(self.nv()) {
+            self.solve_mass(&ws.l, &ws.d_inverse, column);
+        }
+    }
+
     /// Forward dynamics (ABA): the acceleration under joint forces `tau`, O(n), without armature and
     /// passive forces.
     pub fn aba(

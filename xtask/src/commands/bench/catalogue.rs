@@ -258,7 +258,7 @@ mod tests {
                 "hopper-differences"
             ]
         );
-        assert_eq!(names(&["chain-"]).len(), 30);
+        assert_eq!(names(&["chain-"]).len(), 36);
         assert_eq!(names(&[]).len(), definitions().len());
     }
 

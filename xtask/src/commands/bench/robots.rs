@@ -80,7 +80,7 @@ impl Robot {
         use Algorithm::{Aba, AbaDerivatives, AbaDifferences, Crba, Pose, Rnea, RneaDerivatives};
         match self {
             Self::Arm => &[Rnea, Crba, Aba, RneaDerivatives, AbaDerivatives, AbaDifferences],
-            Self::Chain(_) => &[Pose, Rnea, Crba, Aba, AbaDerivatives],
+            Self::Chain(_) => &[Pose, Rnea, Crba, Aba, RneaDerivatives, AbaDerivatives],
             Self::Quadruped | Self::Humanoid => &[Rnea, Crba, Aba, RneaDerivatives, AbaDerivatives],
         }
     }
