@@ -15,10 +15,9 @@ pub(crate) fn describe() -> RunInfo {
         });
         found.unwrap_or_default()
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     RunInfo {
         cpu: line("/proc/cpuinfo", "model name"),
-        cores: cores.to_string(),
+        cores: n_cores().to_string(),
         memory: memory(&line("/proc/meminfo", "MemTotal")),
         os: format!("{} {}", line("/etc/os-release", "PRETTY_NAME"), std::env::consts::ARCH),
         rustc: output("rustc", &["--version"]),
@@ -27,6 +26,11 @@ pub(crate) fn describe() -> RunInfo {
         instruction_path: critics::instruction_path().to_owned(),
         ..RunInfo::default()
     }
+}
+
+/// Cores that this process may use; 1 where the system does not say.
+pub(crate) fn n_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// `24575 kB` as `23.4 GiB`.

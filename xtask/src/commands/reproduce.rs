@@ -13,7 +13,7 @@ use critics::write_file_atomic;
 use serde::{Deserialize, Serialize};
 
 use super::print;
-use super::train::{n_cores, with_threads};
+use super::train::with_threads;
 use crate::cell::{self, CellConfig, CellOutcome};
 use crate::interrupt;
 use crate::machine;
@@ -138,7 +138,7 @@ impl ReproduceArgs {
 /// One cell per core: on two cores, two cells on a thread each made 865 steps/s of SAC together (2×256),
 /// one cell on two threads 686.
 fn default_jobs() -> usize {
-    n_cores()
+    machine::n_cores()
 }
 
 /// How many of `n_cells` cells run at once, and on how many threads each. Cells side by side make
@@ -179,7 +179,7 @@ fn run_cells(
             missing.push(config);
         }
     }
-    let (jobs, threads) = share_cores(missing.len(), jobs, n_cores());
+    let (jobs, threads) = share_cores(missing.len(), jobs, machine::n_cores());
     display.line(&format!(
         "{} cells, {} of them to run, {jobs} at a time (Ctrl-C stops, the same command goes on)",
         cells.len(),

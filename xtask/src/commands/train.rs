@@ -10,6 +10,7 @@ use rayon::ThreadPoolBuilder;
 use super::print;
 use crate::cell::{self, CellConfig, CellOutcome};
 use crate::interrupt;
+use crate::machine;
 use crate::progress::{Display, tell};
 use crate::settings::{parse_assignments, preset_parser, variant_parser};
 
@@ -66,7 +67,7 @@ impl TrainArgs {
         let name = format!("{} {} #{}", config.task, config.method_name, config.seed);
         let mut observer = display.cell(&name, config.total_steps());
         let stop = interrupt::flag()?;
-        let threads = self.threads.map_or_else(n_cores, usize::from);
+        let threads = self.threads.map_or_else(machine::n_cores, usize::from);
         let outcome = with_threads(threads, || {
             cell::run(&self.out, &config, self.init_from.as_deref(), &mut observer, stop)
         })??;
@@ -98,9 +99,4 @@ pub(super) fn with_threads<R: Send>(
         .build()
         .with_context(|| format!("cannot start {n_threads} threads; use fewer"))?;
     Ok(pool.install(work))
-}
-
-/// Cores that this process may use; 1 where the system does not say.
-pub(super) fn n_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -12,15 +12,14 @@ use super::workspace::Workspace;
 use crate::Scalar;
 
 impl Model {
-    /// ∂τ/∂q and ∂τ/∂v of τ = RNEA(q, v, a), and the lower triangle of ∂τ/∂a, the mass matrix; after
-    /// [`Model::joint_forces`].
+    /// ∂τ/∂q and ∂τ/∂v of τ = RNEA(q, v, a); after [`Model::joint_forces`] and
+    /// [`Model::gather_inertias`].
     #[inline]
     pub(crate) fn differentiate_joint_forces<S: Scalar>(&self, ws: &mut Workspace<S>) {
         let nv = self.nv();
         for i in 0..self.bodies.len() {
             ws.b[i] = Coriolis::of(&ws.y[i], ws.v[i], ws.h[i]);
         }
-        self.gather_inertias(ws);
         for (i, body) in self.bodies.iter().enumerate() {
             let (v_parent, a_parent) = match body.parent {
                 None => (Motion::zero(), self.world_acceleration()),
@@ -44,7 +43,6 @@ impl Model {
                 for l in self.ancestors(i).iter().copied().chain(body.v.clone()) {
                     ws.dtau_dq[row + l] = ws.da_dq[l].dot(yj) + dot(ws.dv_dq[l], bj);
                     ws.dtau_dv[row + l] = ws.da_dv[l].dot(yj) + dot(ws.j[l].angular, bj);
-                    ws.m[row + l] = ws.j[l].dot(yj);
                 }
                 // Columns: the forces of the bodies above, moved by k.
                 let by_q = y.apply(ws.da_dq[k]).add(b.apply(ws.dv_dq[k])).add(j.cross_force(f));
@@ -73,9 +71,7 @@ impl Model {
         time_step: Option<f64>,
     ) {
         let nv = self.nv();
-        self.place(ws, q);
-        self.place_inertias(ws);
-        self.place_velocities(ws, v);
+        self.place_moving(ws, q, v);
         ws.qdd.fill(S::zero());
         self.place_accelerations_of_workspace(ws);
         self.joint_forces(ws);
@@ -183,9 +179,7 @@ mod tests {
             model.rnea_derivatives(&mut ws, &q, &v.clone().into(), &a.clone().into());
             let (by_q, by_v) = (ws.dtau_dq.clone(), ws.dtau_dv.clone());
             let columns = by_duals(&model, [q.as_slice(), &v, &a], |ws, q, v, a| {
-                model.place(ws, q);
-                model.place_inertias(ws);
-                model.place_velocities(ws, v);
+                model.place_moving(ws, q, v);
                 model.place_accelerations(ws, a);
                 model.joint_forces(ws);
                 ws.tau.iter().map(|tau| tau.eps).collect()
@@ -205,9 +199,7 @@ mod tests {
             model.aba_derivatives(&mut ws, &q, &v.clone().into(), &a.clone().into());
             let found = ws.da.clone();
             let columns = by_duals(&model, [q.as_slice(), &v, &a], |ws, q, v, tau| {
-                model.place(ws, q);
-                model.place_inertias(ws);
-                model.place_velocities(ws, v);
+                model.place_moving(ws, q, v);
                 model.articulated_body(ws, tau);
                 ws.qdd.iter().map(|a| a.eps).collect()
             });

@@ -117,9 +117,7 @@ impl Model {
 
     /// Kinetic and potential energy.
     pub fn energy(&self, ws: &mut Workspace, q: &DVector<f64>, v: &DVector<f64>) -> Energy {
-        self.place(ws, q.as_slice());
-        self.place_inertias(ws);
-        self.place_velocities(ws, v.as_slice());
+        self.place_moving(ws, q.as_slice(), v.as_slice());
         Energy { kinetic: self.kinetic_of(ws), potential: self.potential_of(ws) }
     }
 
@@ -130,9 +128,7 @@ impl Model {
         q: &DVector<f64>,
         v: &DVector<f64>,
     ) -> (Vector3<f64>, Vector3<f64>) {
-        self.place(ws, q.as_slice());
-        self.place_inertias(ws);
-        self.place_velocities(ws, v.as_slice());
+        self.place_moving(ws, q.as_slice(), v.as_slice());
         let mut linear = Vector3::zeros();
         let mut angular = Vector3::zeros();
         for (y, &v) in ws.y.iter().zip(&ws.v) {
@@ -154,9 +150,7 @@ impl Model {
         a: &DVector<f64>,
         tau: &mut DVector<f64>,
     ) {
-        self.place(ws, q.as_slice());
-        self.place_inertias(ws);
-        self.place_velocities(ws, v.as_slice());
+        self.place_moving(ws, q.as_slice(), v.as_slice());
         self.place_accelerations(ws, a.as_slice());
         self.joint_forces(ws);
         tau.as_mut_slice().copy_from_slice(&ws.tau);
@@ -164,11 +158,7 @@ impl Model {
 
     /// The mass matrix, nv × nv (CRBA), without armature.
     pub fn mass_matrix(&self, ws: &mut Workspace, q: &DVector<f64>, out: &mut DMatrix<f64>) {
-        self.place(ws, q.as_slice());
-        self.place_inertias(ws);
-        self.gather_inertias(ws);
-        ws.rotor.fill(0.0);
-        self.mass_matrix_of(ws);
+        self.place_mass_matrix(ws, q);
         self.write_mass_matrix(ws, out);
     }
 
@@ -179,11 +169,7 @@ impl Model {
         q: &DVector<f64>,
         out: &mut DMatrix<f64>,
     ) {
-        self.place(ws, q.as_slice());
-        self.place_inertias(ws);
-        self.gather_inertias(ws);
-        ws.rotor.fill(0.0);
-        self.mass_matrix_of(ws);
+        self.place_mass_matrix(ws, q);
         self.factorize(ws);
         out.fill_with_identity();
         for column in out.as_mut_slice().chunks_exact_mut(self.nv()) {
@@ -201,9 +187,7 @@ impl Model {
         tau: &DVector<f64>,
         a: &mut DVector<f64>,
     ) {
-        self.place(ws, q.as_slice());
-        self.place_inertias(ws);
-        self.place_velocities(ws, v.as_slice());
+        self.place_moving(ws, q.as_slice(), v.as_slice());
         ws.rotor.fill(0.0);
         self.articulated_body(ws, tau.as_slice());
         a.as_mut_slice().copy_from_slice(&ws.qdd);
@@ -218,11 +202,10 @@ impl Model {
         v: &DVector<f64>,
         a: &DVector<f64>,
     ) {
-        self.place(ws, q.as_slice());
-        self.place_inertias(ws);
-        self.place_velocities(ws, v.as_slice());
+        self.place_moving(ws, q.as_slice(), v.as_slice());
         self.place_accelerations(ws, a.as_slice());
         self.joint_forces(ws);
+        self.gather_inertias(ws);
         self.differentiate_joint_forces(ws);
     }
 
@@ -274,6 +257,15 @@ impl Model {
         for (k, dof) in self.dofs.iter().enumerate() {
             out[(k, k)] += dof.properties.armature;
         }
+    }
+
+    /// The lower triangle of the mass matrix into `ws.m`, without armature.
+    fn place_mass_matrix(&self, ws: &mut Workspace, q: &DVector<f64>) {
+        self.place(ws, q.as_slice());
+        self.place_inertias(ws);
+        self.gather_inertias(ws);
+        ws.rotor.fill(0.0);
+        self.mass_matrix_of(ws);
     }
 
     /// The kinetic energy's matrix from its lower triangle.

@@ -147,9 +147,7 @@ impl RigidBodyPlant {
             ws.tau[k] = ws.motors[k] + passive.force;
             ws.tree.rotor[k] = passive.inertia + model.dofs[k].properties.armature;
         }
-        model.place(&mut ws.tree, q);
-        model.place_inertias(&mut ws.tree);
-        model.place_velocities(&mut ws.tree, v);
+        model.place_moving(&mut ws.tree, q, v);
         model.articulated_body(&mut ws.tree, &ws.tau);
     }
 

@@ -234,6 +234,14 @@ impl Model {
         }
     }
 
+    /// Placements, columns, inertias and velocities: where all that depends on q and v starts from.
+    #[inline]
+    pub(crate) fn place_moving<S: Scalar>(&self, ws: &mut Workspace<S>, q: &[S], v: &[S]) {
+        self.place(ws, q);
+        self.place_inertias(ws);
+        self.place_velocities(ws, v);
+    }
+
     /// Accelerations, with the world accelerating against gravity, after
     /// [`Model::place_velocities`].
     #[inline]

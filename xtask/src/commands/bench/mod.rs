@@ -99,7 +99,7 @@ impl BenchArgs {
         if cfg!(debug_assertions) {
             tell("built for debugging: every number is too slow; use `cargo xtask bench`");
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = machine::n_cores();
         let pools = Pools::new([1, 2].into_iter().filter(|threads| *threads <= cores))?;
         let tasks = Tasks::build()?;
         let robots = peers.as_ref().and_then(Peers::robots);
