@@ -7,12 +7,13 @@ use std::fs;
 use std::path::Path;
 
 /// The crates in the order of the layers, and those of the lines above that each may import.
-const LAYERS: [(&str, &[&str]); 5] = [
+const LAYERS: [(&str, &[&str]); 6] = [
     ("crates/dynamics", &[]),
+    ("crates/ddp", &["dynamics"]),
     ("crates/critics", &["dynamics"]),
-    ("crates/agents", &["dynamics", "critics"]),
+    ("crates/agents", &["dynamics", "ddp", "critics"]),
     ("crates/bench-tasks", &["dynamics"]),
-    ("xtask", &["dynamics", "critics", "agents", "bench-tasks"]),
+    ("xtask", &["dynamics", "ddp", "critics", "agents", "bench-tasks"]),
 ];
 
 fn dependencies(folder: &str) -> BTreeSet<String> {

@@ -222,3 +222,55 @@ impl Cost for QuadraticCost {
         HessianKind::Exact
     }
 }
+
+impl TerminalCost for QuadraticCost {
+    type Workspace = ();
+
+    fn ndx(&self) -> usize {
+        self.goal.len()
+    }
+    fn workspace(&self) {}
+    fn terminal(&self, (): &mut (), x: &DVector<f64>) -> f64 {
+        self.stage_generic(0, x.as_slice(), &[])
+    }
+    fn expand_terminal(&self, (): &mut (), x: &DVector<f64>, out: &mut CostExpansion) {
+        out.l = 0.0;
+        out.lxx.fill(0.0);
+        for (i, &w) in self.state_weights.iter().enumerate() {
+            let e = self.error(i, x[i]);
+            out.l += e * e * w;
+            out.lx[i] = 2.0 * w * e;
+            out.lxx[(i, i)] = 2.0 * w;
+        }
+    }
+    fn hessian_kind(&self) -> HessianKind {
+        HessianKind::Exact
+    }
+}
+
+/// No terminal cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZeroTerminalCost {
+    /// Dimension of the state's tangent space.
+    pub ndx: usize,
+}
+
+impl TerminalCost for ZeroTerminalCost {
+    type Workspace = ();
+
+    fn ndx(&self) -> usize {
+        self.ndx
+    }
+    fn workspace(&self) {}
+    fn terminal(&self, (): &mut (), _x: &DVector<f64>) -> f64 {
+        0.0
+    }
+    fn expand_terminal(&self, (): &mut (), _x: &DVector<f64>, out: &mut CostExpansion) {
+        out.l = 0.0;
+        out.lx.fill(0.0);
+        out.lxx.fill(0.0);
+    }
+    fn hessian_kind(&self) -> HessianKind {
+        HessianKind::Exact
+    }
+}

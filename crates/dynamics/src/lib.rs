@@ -66,20 +66,22 @@ mod task;
 
 pub use angles::{wrap_to_pi, wrap_to_tau};
 pub use continuous::{ContinuousDynamics, GenericContinuous, Scalar, SecondOrderDynamics};
-pub use cost::{Cost, CostExpansion, GenericCost, HessianKind, QuadraticCost, TerminalCost};
+pub use cost::{
+    Cost, CostExpansion, GenericCost, HessianKind, QuadraticCost, TerminalCost, ZeroTerminalCost,
+};
 pub use duals::{DualOracle, GenericDynamics};
 pub use environment::{Environment, JacobianSource, Step, TransitionGradient};
-pub use erased::{AnyDynamics, AnyPlant, Scratch};
+pub use erased::{AnyCost, AnyDynamics, AnyPlant, AnyTerminalCost, Scratch};
 pub use error::{DynamicsError, check_vector};
 pub use finite_difference::FiniteDifference;
 pub use integrators::{
     Discrete, Euler, EulerScheme, IntegratorWorkspace, Rk4, Rk4Scheme, Scheme, SemiImplicitEuler,
     SemiImplicitEulerScheme, Stages,
 };
-pub use plant::{DerivativeKind, Dynamics, Linearization, Plant};
+pub use plant::{DerivativeKind, Dynamics, HessianProduct, Linearization, Plant};
 pub use random::{Stream, StreamState};
-pub use state_space::{StateSpace, VectorSpace};
+pub use state_space::{StateSpace, States};
 pub use task::{
-    ActionBounds, CostReward, End, Move, Observation, ObservationJacobian, RewardAt,
+    ActionBounds, CostReward, End, Move, Objective, Observation, ObservationJacobian, RewardAt,
     RewardGradient, StateObservation, Task, Termination, difference_reward,
 };

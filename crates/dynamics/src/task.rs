@@ -3,7 +3,8 @@
 use nalgebra::{DMatrix, DVector};
 
 use crate::{
-    AnyDynamics, AnyPlant, Cost, CostExpansion, DerivativeKind, Scratch, Stream, finite_difference,
+    AnyCost, AnyDynamics, AnyPlant, AnyTerminalCost, Cost, CostExpansion, DerivativeKind, Scratch,
+    Stream, finite_difference,
 };
 
 /// A control problem: the real plant, the nominal model that is differentiated, the reward, where
@@ -73,6 +74,11 @@ pub trait Task: Send + Sync {
         End::Truncated
     }
 
+    /// The sum of costs that the task minimises, for solvers; `None` where its reward is no such sum.
+    fn objective(&self) -> Option<Objective<'_>> {
+        None
+    }
+
     /// What the policy and critics see of a state.
     fn observation(&self) -> &dyn Observation {
         &StateObservation
@@ -81,6 +87,19 @@ pub trait Task: Send + Sync {
     fn state_names(&self) -> Vec<String> {
         (0..self.plant().any_nx()).map(|i| format!("x{i}")).collect()
     }
+}
+
+/// Σₜ ℓ(t, xₜ, uₜ) + ℓ_T(x_T), and where solvers start.
+#[derive(Clone, Copy)]
+pub struct Objective<'a> {
+    /// Cost of each step.
+    pub stage: &'a dyn AnyCost,
+    /// Cost of the last state.
+    pub terminal: &'a dyn AnyTerminalCost,
+    /// The initial state where none is given.
+    pub x0: &'a DVector<f64>,
+    /// The range of the controls, where they are limited.
+    pub control_limits: Option<&'a ActionBounds>,
 }
 
 /// One transition as the reward sees it.

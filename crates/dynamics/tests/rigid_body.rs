@@ -7,7 +7,7 @@ use dynamics::rigid_body::description::{
 };
 use dynamics::rigid_body::{
     Base, Model, ModelError, Motor, PassiveForces, RigidBodyPlant, RigidBodyScheme,
-    RigidBodyStates, SecondOrderWorkspace, Workspace,
+    SecondOrderWorkspace, Workspace,
 };
 use dynamics::{
     ActionBounds, AnyDynamics, AnyPlant, Dynamics as _, JacobianSource, Linearization, Move,
@@ -187,7 +187,6 @@ proptest! {
 /// A step's Jacobians against Richardson differences in the tangent.
 fn check_plant(plant: &RigidBodyPlant, seed: u64, tolerance: f64) -> Result<(), TestCaseError> {
     let model = plant.model();
-    let states = RigidBodyStates(model);
     let State { q, v, .. } = random_state(model, seed);
     let x = DVector::from_iterator(model.nq() + model.nv(), q.iter().chain(&v).copied());
     let mut s = Stream::new(seed, "u", 0);
@@ -199,7 +198,7 @@ fn check_plant(plant: &RigidBodyPlant, seed: u64, tolerance: f64) -> Result<(), 
     let step = |x: &DVector<f64>, u: &DVector<f64>| {
         let (mut moved, mut d) = (x.clone(), DVector::zeros(plant.ndx()));
         plant.step(&mut plant.workspace(), x, u, &mut moved).unwrap();
-        states.difference(&next, &moved, &mut d);
+        plant.difference(&next, &moved, &mut d);
         d
     };
     for k in 0..plant.ndx() + plant.nu() {
@@ -208,7 +207,7 @@ fn check_plant(plant: &RigidBodyPlant, seed: u64, tolerance: f64) -> Result<(), 
             along[k] = h;
             let (dx, du) = along.as_slice().split_at(plant.ndx());
             let mut moved = x.clone();
-            states.integrate(&x, &DVector::from_row_slice(dx), &mut moved);
+            plant.integrate(&x, &DVector::from_row_slice(dx), &mut moved);
             step(&moved, &(&u + DVector::from_row_slice(du)))
         });
         let found = match k.checked_sub(plant.ndx()) {

@@ -1,6 +1,6 @@
 //! Configurations: neutral, random, moved along tangent vectors, compared.
 
-use nalgebra::{DVector, Matrix3, Matrix6, Quaternion, UnitQuaternion, Vector3};
+use nalgebra::{DMatrix, DVector, Matrix3, Matrix6, Quaternion, UnitQuaternion, Vector3};
 
 use super::model::{JointMotion, Model};
 use super::spatial::{V3, add, apply, cross, dot};
@@ -137,6 +137,27 @@ impl Model {
         }
     }
 
+    /// Writes ∂(q₁ ⊖ q₀)/∂q₁ by tangent vectors at `q1` into the blocks of a matrix of at least
+    /// nv × nv that couple the degrees of freedom of one joint on a Lie group; others are left alone.
+    pub(crate) fn difference_jacobian_of(&self, q0: &[f64], q1: &[f64], out: &mut DMatrix<f64>) {
+        for body in self.bodies.iter().filter(|body| body.v.len() > 1) {
+            let (iq, iv, size) = (body.q.start, body.v.start, body.v.len());
+            let at = if size == 6 { iq + 3 } else { iq };
+            let r0 = quaternion(q0, at);
+            let angular = log_rotation(&(r0.inverse() * quaternion(q1, at)));
+            let linear = if size == 6 {
+                let moved = r0.inverse() * (slice3(q1, iq) - slice3(q0, iq));
+                inverse_left_jacobian(angular) * moved
+            } else {
+                Vector3::zeros()
+            };
+            let inverse = inverse_right_jacobian(linear, angular);
+            let offset = 6 - size;
+            out.view_mut((iv, iv), (size, size))
+                .copy_from(&inverse.view((offset, offset), (size, size)));
+        }
+    }
+
     /// D ← A D + J E for matrices of tangent columns (rows of `n` numbers), where A and J are the
     /// derivatives of q ⊕ dv by q and by dv: what a step along dv does to derivatives.
     pub(crate) fn integrate_tangents(&self, dv: &[f64], d: &mut [f64], e: &[f64], n: usize) {
@@ -188,6 +209,20 @@ fn tangent_maps(linear: Vector3<f64>, angular: Vector3<f64>) -> (Matrix6<f64>, M
         }
     }
     (Matrix6::identity() - ad * jacobian, jacobian)
+}
+
+/// J⁻¹ of the right Jacobian J of SE(3), blockwise: with C the angular block of J⁻¹ and B the upper
+/// right block of J, J⁻¹ = [C, −C B C; 0, C].
+fn inverse_right_jacobian(linear: Vector3<f64>, angular: Vector3<f64>) -> Matrix6<f64> {
+    let (_, jacobian) = tangent_maps(linear, angular);
+    // J_r(w) = J_l(−w).
+    let inverse = inverse_left_jacobian(-angular);
+    let coupling = jacobian.fixed_view::<3, 3>(0, 3).into_owned();
+    let mut out = Matrix6::zeros();
+    out.fixed_view_mut::<3, 3>(0, 0).copy_from(&inverse);
+    out.fixed_view_mut::<3, 3>(3, 3).copy_from(&inverse);
+    out.fixed_view_mut::<3, 3>(0, 3).copy_from(&(-inverse * coupling * inverse));
+    out
 }
 
 /// [a, b] of two twists (linear, angular): the rate of b when it is carried along a.

@@ -39,6 +39,6 @@ mod xml;
 pub use model::{Base, DegreeOfFreedom, Frame, FrameId, Model, ModelError};
 pub use operations::{Energy, Twist};
 pub use passive::PassiveForces;
-pub use plant::{Motor, RigidBodyPlant, RigidBodyScheme, RigidBodyStates, RigidBodyWorkspace};
+pub use plant::{Motor, RigidBodyPlant, RigidBodyScheme, RigidBodyWorkspace};
 pub use second_order::SecondOrderWorkspace;
 pub use workspace::Workspace;

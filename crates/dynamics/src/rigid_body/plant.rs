@@ -9,7 +9,7 @@ use super::model::{JointMotion, Model, ModelError};
 use super::spatial::apply_transposed;
 use super::workspace::{Workspace, rotation_of};
 use crate::error::check_vector;
-use crate::{Dynamics, DynamicsError, Linearization, Plant, Scalar, StateSpace};
+use crate::{Dynamics, DynamicsError, Linearization, Plant, Scalar, StateSpace, States};
 
 /// A motor: joint force = gear · control.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -412,6 +412,10 @@ impl Plant for RigidBodyPlant {
     fn nu(&self) -> usize {
         self.motors.len()
     }
+    fn states(&self) -> States<'_> {
+        let flat = self.model.nq() == self.model.nv();
+        if flat { States::Vector } else { States::Manifold(self) }
+    }
     fn workspace(&self) -> RigidBodyWorkspace {
         let (nq, nv, nu) = (self.model.nq(), self.model.nv(), self.motors.len());
         let (zero, derivatives) = (Dual64::from(0.0), || vec![0.0; nv * (2 * nv + nu)]);
@@ -468,34 +472,32 @@ impl Dynamics for RigidBodyPlant {
     }
 }
 
-/// The space of the states [q; v] of a tree.
-#[derive(Debug, Clone, Copy)]
-pub struct RigidBodyStates<'a>(pub &'a Model);
-
-impl StateSpace for RigidBodyStates<'_> {
-    fn nx(&self) -> usize {
-        self.0.nq() + self.0.nv()
-    }
-    fn ndx(&self) -> usize {
-        2 * self.0.nv()
-    }
+/// States x = [q; v] of the tree.
+impl StateSpace for RigidBodyPlant {
     fn integrate(&self, x: &DVector<f64>, dx: &DVector<f64>, out: &mut DVector<f64>) {
-        let (q, v) = x.as_slice().split_at(self.0.nq());
-        let (dq, dv) = dx.as_slice().split_at(self.0.nv());
-        let (out_q, out_v) = out.as_mut_slice().split_at_mut(self.0.nq());
-        self.0.integrate_generic(q, dq, out_q);
+        let (nq, nv) = (self.model.nq(), self.model.nv());
+        let (q, v) = x.as_slice().split_at(nq);
+        let (dq, dv) = dx.as_slice().split_at(nv);
+        let (out_q, out_v) = out.as_mut_slice().split_at_mut(nq);
+        self.model.integrate_generic(q, dq, out_q);
         for (out, (v, dv)) in out_v.iter_mut().zip(v.iter().zip(dv)) {
             *out = v + dv;
         }
     }
     fn difference(&self, x0: &DVector<f64>, x1: &DVector<f64>, out: &mut DVector<f64>) {
-        let (q0, v0) = x0.as_slice().split_at(self.0.nq());
-        let (q1, v1) = x1.as_slice().split_at(self.0.nq());
-        let (out_q, out_v) = out.as_mut_slice().split_at_mut(self.0.nv());
-        self.0.difference_of(q0, q1, out_q);
+        let (nq, nv) = (self.model.nq(), self.model.nv());
+        let (q0, v0) = x0.as_slice().split_at(nq);
+        let (q1, v1) = x1.as_slice().split_at(nq);
+        let (out_q, out_v) = out.as_mut_slice().split_at_mut(nv);
+        self.model.difference_of(q0, q1, out_q);
         for (out, (v1, v0)) in out_v.iter_mut().zip(v1.iter().zip(v0)) {
             *out = v1 - v0;
         }
+    }
+    fn difference_jacobian(&self, x0: &DVector<f64>, x1: &DVector<f64>, out: &mut DMatrix<f64>) {
+        let nq = self.model.nq();
+        out.fill_with_identity();
+        self.model.difference_jacobian_of(&x0.as_slice()[..nq], &x1.as_slice()[..nq], out);
     }
 }
 

@@ -1,0 +1,3 @@
+//! Differential dynamic programming.
+
+mod lqr;
