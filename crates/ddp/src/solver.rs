@@ -136,6 +136,37 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         self.solution(status)
     }
 
+    /// Solves from `x0` in place, without an allocation and without the values of the nodes: see
+    /// [`Solver::xs`], [`Solver::us`], [`Solver::cost`] and [`Solver::log`].
+    ///
+    /// # Errors
+    /// As [`Solver::solve`].
+    pub fn solve_in_place(
+        &mut self,
+        x0: &DVector<f64>,
+        guess: Guess<'_>,
+    ) -> Result<Status, DdpError> {
+        self.set_guess(x0, guess)?;
+        self.iterate(&mut |_| {})
+    }
+
+    /// States of the trajectory found last, T + 1.
+    pub fn xs(&self) -> &[DVector<f64>] {
+        &self.now.xs
+    }
+    /// Controls of the trajectory found last, T.
+    pub fn us(&self) -> &[DVector<f64>] {
+        &self.now.us
+    }
+    /// Cost of the trajectory found last.
+    pub fn cost(&self) -> f64 {
+        self.now.cost
+    }
+    /// One row per iteration of the last solve.
+    pub fn log(&self) -> &[IterationRow] {
+        &self.log
+    }
+
     /// Puts the solver at a guess; limited controls are moved into their box.
     pub(crate) fn set_guess(
         &mut self,
