@@ -15,10 +15,12 @@
 
 use dynamics::{CostExpansion, HessianProduct, Linearization};
 use nalgebra::{DMatrix, DVector};
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::box_qp::BoxQp;
-use crate::kernels::{Right, axpy, cholesky, cholesky_solve, dot, padded, product, subtract_product};
+use crate::kernels::{
+    Right, axpy, cholesky, cholesky_solve, dot, padded, product, subtract_product,
+};
 
 /// Values beyond this count as not finite.
 pub(crate) const HUGE: f64 = 1e30;
@@ -79,6 +81,24 @@ pub(crate) struct Riccati {
     /// Q_uᵀ k and kᵀ Q_uu k of the node.
     pub(crate) linear: f64,
     pub(crate) quadratic: f64,
+}
+
+/// One step, to be compiled for each instruction set.
+struct Step<'a, 'n> {
+    riccati: &'a mut Riccati,
+    node: &'a NodeModel<'n>,
+    regularization: Regularization,
+    k: &'a mut DVector<f64>,
+    gains: &'a mut DMatrix<f64>,
+}
+
+impl WithSimd for Step<'_, '_> {
+    type Output = Result<(), Failure>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        self.riccati.step_on_this_machine(self.node, self.regularization, self.k, self.gains)
+    }
 }
 
 impl Riccati {
@@ -156,10 +176,7 @@ impl Riccati {
         gains: &mut DMatrix<f64>,
     ) -> Result<(), Failure> {
         let arch = self.arch;
-        arch.dispatch(
-            #[inline(always)]
-            || self.step_on_this_machine(node, regularization, k, gains),
-        )
+        arch.dispatch(Step { riccati: self, node, regularization, k, gains })
     }
 
     #[inline(always)]
@@ -248,7 +265,13 @@ impl Riccati {
             self.vxx[j * np..][..n].copy_from_slice(&self.qq[(m + j) * zp + m..][..n]);
         }
         let used = &self.half[..n_free * np];
-        subtract_product(&mut self.vxx, used, Right { entries: used, row: np, column: 1 }, np, n_free);
+        subtract_product(
+            &mut self.vxx,
+            used,
+            Right { entries: used, row: np, column: 1 },
+            np,
+            n_free,
+        );
         if regularization.plain_value && mu > 0.0 {
             let full = &self.full[..n_free * np];
             for (b, &j) in free.iter().enumerate() {

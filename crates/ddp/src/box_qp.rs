@@ -79,14 +79,7 @@ impl BoxQp {
     }
 
     /// Moves `x` along `direction`, cut off at the box; false if no step brings a decrease.
-    fn search(
-        &mut self,
-        h: &[f64],
-        q: &[f64],
-        low: &[f64],
-        high: &[f64],
-        value: &mut f64,
-    ) -> bool {
+    fn search(&mut self, h: &[f64], q: &[f64], low: &[f64], high: &[f64], value: &mut f64) -> bool {
         for halving in 0..HALVINGS {
             let step = 0.5_f64.powi(halving);
             self.trial.copy_from_slice(&self.x);

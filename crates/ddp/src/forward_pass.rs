@@ -28,8 +28,8 @@ impl<D: Dynamics, C: Cost, E: TerminalCost> Solver<'_, D, C, E> {
     ///
     /// With open gaps and α < 1 the feasibility-driven methods keep a share 1 − α of each gap:
     /// x'ₜ₊₁ = f(x'ₜ, u'ₜ) ⊕ (α − 1) gap. Otherwise the trial is feasible. False if a cost or state is
-    /// not finite; `self.trouble` then names the node.
-    pub(crate) fn forward_pass(&mut self, step: f64) -> bool {
+    /// not finite.
+    pub fn forward_pass(&mut self, step: f64) -> bool {
         let closing = self.feasible || step == 1.0 || !self.method.keeps_gaps();
         let (problem, t0) = (self.problem, self.t0);
         let states = problem.dynamics.states();

@@ -35,13 +35,7 @@ pub(crate) fn product<const LOWER: bool>(
 
 /// C ← C − A B on and below the diagonal; see [`product`].
 #[inline(always)]
-pub(crate) fn subtract_product(
-    c: &mut [f64],
-    a: &[f64],
-    b: Right<'_>,
-    rows: usize,
-    depth: usize,
-) {
+pub(crate) fn subtract_product(c: &mut [f64], a: &[f64], b: Right<'_>, rows: usize, depth: usize) {
     tiles::<true, true>(c, a, b, rows, depth);
 }
 

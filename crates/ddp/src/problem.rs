@@ -47,7 +47,10 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Problem<'a, D, C, E> {
             ("the terminal cost's ndx", self.terminal.ndx(), ndx),
         ];
         let limits = self.control_limits.map(|b| {
-            [("the control limits' low", b.low.len(), nu), ("the control limits' high", b.high.len(), nu)]
+            [
+                ("the control limits' low", b.low.len(), nu),
+                ("the control limits' high", b.high.len(), nu),
+            ]
         });
         for (what, found, needed) in sizes.into_iter().chain(limits.into_iter().flatten()) {
             if found != needed {
@@ -115,9 +118,7 @@ pub enum DdpError {
         high: f64,
     },
     /// A guess has another number of nodes than the problem.
-    #[error(
-        "the guess has {found} {what}, needs {needed}; resample it, or solve with its horizon"
-    )]
+    #[error("the guess has {found} {what}, needs {needed}; resample it, or solve with its horizon")]
     GuessLength {
         /// `states` or `controls`.
         what: &'static str,

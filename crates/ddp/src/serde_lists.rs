@@ -44,9 +44,8 @@ pub(crate) mod vectors {
         from: D,
     ) -> Result<Vec<DVector<f64>>, D::Error> {
         let lists: Vec<Vec<Option<f64>>> = Vec::deserialize(from)?;
-        let vector = |list: Vec<Option<f64>>| {
-            DVector::from_iterator(list.len(), list.into_iter().map(read))
-        };
+        let vector =
+            |list: Vec<Option<f64>>| DVector::from_iterator(list.len(), list.into_iter().map(read));
         Ok(lists.into_iter().map(vector).collect())
     }
 }

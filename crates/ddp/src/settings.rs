@@ -132,7 +132,12 @@ impl Settings {
         let positive = "positive";
         let checks = [
             ("stop", self.stop, self.stop >= 0.0, "not negative"),
-            ("accept_ratio", self.accept_ratio, (0.0..1.0).contains(&self.accept_ratio), "in [0, 1)"),
+            (
+                "accept_ratio",
+                self.accept_ratio,
+                (0.0..1.0).contains(&self.accept_ratio),
+                "in [0, 1)",
+            ),
             ("accept_rise", self.accept_rise, self.accept_rise >= 0.0, "not negative"),
             ("min_slope", self.min_slope, self.min_slope >= 0.0, "not negative"),
             (

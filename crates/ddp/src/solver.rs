@@ -81,8 +81,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
     ) -> Result<Self, DdpError> {
         problem.check()?;
         settings.check()?;
-        let (nx, ndx, nu) =
-            (problem.dynamics.nx(), problem.dynamics.ndx(), problem.dynamics.nu());
+        let (nx, ndx, nu) = (problem.dynamics.nx(), problem.dynamics.ndx(), problem.dynamics.nu());
         let horizon = problem.horizon;
         let trajectory = || Trajectory::new(nx, ndx, nu, horizon);
         Ok(Self {
@@ -168,11 +167,13 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
     }
 
     /// Puts the solver at a guess; limited controls are moved into their box.
-    pub(crate) fn set_guess(
-        &mut self,
-        x0: &DVector<f64>,
-        guess: Guess<'_>,
-    ) -> Result<(), DdpError> {
+    ///
+    /// With [`Solver::evaluate`], [`Solver::linearize`], [`Solver::backward_pass`] and
+    /// [`Solver::forward_pass`] it makes an iteration of one's own; [`Solver::solve`] is made of them.
+    ///
+    /// # Errors
+    /// [`DdpError`] for a state or guess of the wrong size or with entries that are not finite.
+    pub fn set_guess(&mut self, x0: &DVector<f64>, guess: Guess<'_>) -> Result<(), DdpError> {
         let problem = self.problem;
         let (name, nu) = (problem.dynamics.name(), problem.dynamics.nu());
         problem.check_state("x0", x0)?;
@@ -242,7 +243,9 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         let settings = self.settings.clone();
         self.mu = settings.regularization;
         self.log.clear();
-        self.evaluate()?;
+        if !self.feasible {
+            self.evaluate()?;
+        }
         if let Some(node) = self.first_bad_value() {
             return Ok(Status::NotFinite { node });
         }
@@ -291,10 +294,10 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
     }
 
     /// Costs and gaps of the trajectory (Crocoddyl's `calc`).
-    fn evaluate(&mut self) -> Result<(), DdpError> {
-        if self.feasible {
-            return Ok(());
-        }
+    ///
+    /// # Errors
+    /// [`DdpError::Model`].
+    pub fn evaluate(&mut self) -> Result<(), DdpError> {
         let (problem, t0) = (self.problem, self.t0);
         let states = problem.dynamics.states();
         let [scratch, ..] = &mut self.scratch[..] else { return Ok(()) };
@@ -328,8 +331,11 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         bad.or_else(|| has_bad_number(&self.terminal).then_some(self.problem.horizon))
     }
 
-    /// Derivatives at the trajectory.
-    pub(crate) fn linearize(&mut self) -> Result<(), DdpError> {
+    /// Derivatives of dynamics and costs at the trajectory (Crocoddyl's `calcDiff`).
+    ///
+    /// # Errors
+    /// [`DdpError::Model`].
+    pub fn linearize(&mut self) -> Result<(), DdpError> {
         linearize(&self.problem, self.t0, &self.now, &mut self.nodes, &mut self.scratch)?;
         let last = &self.now.xs[self.problem.horizon];
         self.problem.terminal.expand_terminal(&mut self.terminal_ws, last, &mut self.terminal);
@@ -340,7 +346,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
     fn direction(&mut self, settings: &Settings) -> Result<(), Status> {
         loop {
             let regularization = Regularization { mu: self.mu, plain_value: false };
-            let Err((node, failure)) = self.backward_pass(regularization, None) else {
+            let Err((node, failure)) = self.sweep(regularization, None) else {
                 return Ok(());
             };
             if failure == Failure::NotFinite {
@@ -357,9 +363,15 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         }
     }
 
-    /// Gains of all nodes and the parts of the expected improvement that come with them; with
-    /// `values` also the value's expansion at each node.
-    fn backward_pass(
+    /// Gains of all nodes from their derivatives, with regularisation `mu`; false if some control
+    /// Hessian is not positive definite or a value not finite.
+    pub fn backward_pass(&mut self, mu: f64) -> bool {
+        self.sweep(Regularization { mu, plain_value: false }, None).is_ok()
+    }
+
+    /// The backward pass: gains of all nodes and the parts of the expected improvement that come
+    /// with them; with `values` also the value's expansion at each node.
+    fn sweep(
         &mut self,
         regularization: Regularization,
         mut values: Option<&mut Values>,
@@ -373,12 +385,12 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         for t in (0..=problem.horizon).rev() {
             if let Some(node) = self.nodes.get_mut(t) {
                 self.riccati.discount(problem.discount);
-                if let (Some(product), [scratch, ..]) = (&mut self.curvature, &mut self.scratch[..]) {
+                if let (Some(product), [scratch, ..]) = (&mut self.curvature, &mut self.scratch[..])
+                {
                     self.lambda.as_mut_slice().copy_from_slice(&self.riccati.vx);
                     let (x, u) = (&self.now.xs[t], &self.now.us[t]);
                     let ws = &mut scratch.dynamics;
-                    let done =
-                        problem.dynamics.hessian_product(ws, x, u, &self.lambda, product);
+                    let done = problem.dynamics.hessian_product(ws, x, u, &self.lambda, product);
                     done.map_err(|_| (t, Failure::NotFinite))?;
                 }
                 if let Some(limits) = limits {
@@ -459,8 +471,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
     /// of the policy with those gains, still in the plain quadratic model.
     pub(crate) fn solution(&mut self, status: Status) -> Result<Solution, DdpError> {
         let problem = self.problem;
-        let (ndx, nu, horizon) =
-            (problem.dynamics.ndx(), problem.dynamics.nu(), problem.horizon);
+        let (ndx, nu, horizon) = (problem.dynamics.ndx(), problem.dynamics.nu(), problem.horizon);
         let mut values = Values {
             vx: vec![DVector::from_element(ndx, f64::NAN); horizon + 1],
             vxx: vec![DMatrix::from_element(ndx, ndx, f64::NAN); horizon + 1],
@@ -512,7 +523,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         let mut mu = 0.0;
         loop {
             let regularization = Regularization { mu, plain_value: true };
-            if self.backward_pass(regularization, values.as_deref_mut()).is_ok() {
+            if self.sweep(regularization, values.as_deref_mut()).is_ok() {
                 return Ok(true);
             }
             if !regularization::increase(&mut mu, &self.settings) {
