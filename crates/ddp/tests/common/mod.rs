@@ -1,19 +1,24 @@
 //! Problems that several tests share.
 
 #![allow(dead_code, reason = "each test uses some of them")]
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+pub(crate) mod lq;
+pub(crate) mod starts;
+pub(crate) mod swing_up;
 
 use ddp::Problem;
 use dynamics::models::Unicycle;
 use dynamics::{Euler, QuadraticCost};
 
 /// The unicycle of Crocoddyl: ½ (w_x² ‖x‖² + w_u² ‖u‖²) per step, the state's part at the end.
-pub struct UnicycleProblem {
-    pub dynamics: Euler<Unicycle>,
-    pub cost: QuadraticCost,
+pub(crate) struct UnicycleProblem {
+    pub(crate) dynamics: Euler<Unicycle>,
+    pub(crate) cost: QuadraticCost,
 }
 
 impl UnicycleProblem {
-    pub fn new(state_weight: f64, control_weight: f64) -> Self {
+    pub(crate) fn new(state_weight: f64, control_weight: f64) -> Self {
         let (wx, wu) = (0.5 * state_weight * state_weight, 0.5 * control_weight * control_weight);
         Self {
             dynamics: Euler::new(Unicycle, 0.1).unwrap(),
@@ -21,7 +26,7 @@ impl UnicycleProblem {
         }
     }
 
-    pub fn problem(
+    pub(crate) fn problem(
         &self,
         horizon: usize,
     ) -> Problem<'_, Euler<Unicycle>, QuadraticCost, QuadraticCost> {
