@@ -4,8 +4,9 @@ use std::f64::consts::{PI, TAU};
 
 use dynamics::models::{Cartpole as Model, CartpoleParameters, DeadbandKind};
 use dynamics::{
-    ActionBounds, AnyDynamics, AnyPlant, CostReward, DerivativeKind, End, Move, QuadraticCost,
-    RewardAt, RewardGradient, Rk4, Scratch, Stream, Task, Termination, wrap_to_tau,
+    ActionBounds, AnyDynamics, AnyPlant, Cost, CostExpansion, CostReward, DerivativeKind, End,
+    HessianKind, Move, Objective, QuadraticCost, RewardAt, RewardGradient, Rk4, Scratch, Stream,
+    Task, Termination, wrap_to_tau,
 };
 use nalgebra::{DVector, dvector};
 use serde::{Deserialize, Serialize};
@@ -62,12 +63,16 @@ impl CartpoleSettings {
     }
 }
 
-/// The task: swing the pole up and keep it there, reward at the next state.
+/// The task: swing the pole up and keep it there, reward at the next state. The objective for solvers
+/// is the sum of 1 − reward over an episode that does not end early, from hanging at rest.
 pub struct Cartpole {
     variant: Variant,
     real: Rk4<Model>,
     nominal: Rk4<Model>,
     reward: CostReward<QuadraticCost>,
+    stage: FromSecondState,
+    hanging: DVector<f64>,
+    no_force: DVector<f64>,
     bounds: ActionBounds,
     horizon: usize,
 }
@@ -90,14 +95,19 @@ impl Cartpole {
         }
         let model = |parameters| Rk4::new(Model::new(parameters)?, settings.dt);
         // r = 1 − [0.02 p² + 0.2 δ² + 0.001 ṗ² + 0.001 θ̇²], δ = θ − π.
-        let cost =
-            QuadraticCost::new(vec![0.0, PI, 0.0, 0.0], vec![0.02, 0.2, 0.001, 0.001], vec![0.0])?
-                .with_angles(&[1]);
+        let cost = |weights| -> Result<_, TaskError> {
+            let goal = vec![0.0, PI, 0.0, 0.0];
+            Ok(QuadraticCost::new(goal, weights, vec![0.0])?.with_angles(&[1]))
+        };
+        let judged = cost(vec![0.02, 0.2, 0.001, 0.001])?;
         Ok(Self {
             variant,
             real: model(settings.real)?,
             nominal: model(settings.nominal)?,
-            reward: CostReward { cost, offset: 1.0, at: RewardAt::Next },
+            stage: FromSecondState { first: cost(vec![0.0; 4])?, later: judged.clone() },
+            reward: CostReward { cost: judged, offset: 1.0, at: RewardAt::Next },
+            hanging: DVector::zeros(4),
+            no_force: DVector::zeros(1),
             bounds: ActionBounds::symmetric(1, settings.u_max),
             horizon: settings.horizon,
         })
@@ -108,6 +118,46 @@ impl Cartpole {
             Variant::Real => &self.real,
             Variant::Nominal => &self.nominal,
         }
+    }
+}
+
+/// What a reward of the next state leaves for the steps' own states: nothing at the first.
+struct FromSecondState {
+    first: QuadraticCost,
+    later: QuadraticCost,
+}
+
+impl FromSecondState {
+    fn at(&self, t: usize) -> &QuadraticCost {
+        if t == 0 { &self.first } else { &self.later }
+    }
+}
+
+impl Cost for FromSecondState {
+    type Workspace = ();
+
+    fn ndx(&self) -> usize {
+        Cost::ndx(&self.later)
+    }
+    fn nu(&self) -> usize {
+        self.later.nu()
+    }
+    fn workspace(&self) {}
+    fn stage(&self, ws: &mut (), t: usize, x: &DVector<f64>, u: &DVector<f64>) -> f64 {
+        self.at(t).stage(ws, t, x, u)
+    }
+    fn expand_stage(
+        &self,
+        ws: &mut (),
+        t: usize,
+        x: &DVector<f64>,
+        u: &DVector<f64>,
+        out: &mut CostExpansion,
+    ) {
+        self.at(t).expand_stage(ws, t, x, u, out);
+    }
+    fn hessian_kind(&self) -> HessianKind {
+        Cost::hessian_kind(&self.later)
     }
 }
 
@@ -159,6 +209,15 @@ impl Task for Cartpole {
     }
     fn ends(&self, _m: &Move<'_>, reward: f64) -> Option<Termination> {
         (reward < WORST_REWARD).then_some(Termination { end: End::Terminated, reward })
+    }
+    fn objective(&self) -> Option<Objective<'_>> {
+        Some(Objective {
+            stage: &self.stage,
+            terminal: &self.reward.cost,
+            x0: &self.hanging,
+            us0: &self.no_force,
+            control_limits: Some(&self.bounds),
+        })
     }
     fn state_names(&self) -> Vec<String> {
         ["p [m]", "θ [rad]", "ṗ [m/s]", "θ̇ [rad/s]"].map(String::from).to_vec()

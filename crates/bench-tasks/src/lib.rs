@@ -15,16 +15,28 @@
 //!
 //! No learning, no files, no printing here: a task is data for agents and solvers.
 
+mod arm;
+mod car;
 mod cartpole;
+mod cartpole_gym;
+mod double_pendulum;
 mod half_cheetah;
 mod hopper;
+mod optimal_control;
+mod optimal_control_settings;
 mod pendulum;
+mod pendulum_ddp;
 mod planar_walker;
+mod quadrotor;
+mod reach;
 mod registry;
+mod unicycle;
 
 pub use cartpole::{Cartpole, CartpoleSettings};
 pub use half_cheetah::{HalfCheetah, HalfCheetahSettings};
 pub use hopper::{Hopper, HopperSettings};
+pub use optimal_control::{OptimalControlParts, OptimalControlTask, TaskModel};
+pub use optimal_control_settings::OptimalControlSettings;
 pub use pendulum::{Pendulum, PendulumSettings};
 pub use registry::{
     BenchTask, BoxedTask, CheckedModel, Entry, Preset, TaskError, Variant, find, registry,

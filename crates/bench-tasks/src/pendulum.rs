@@ -4,8 +4,9 @@ use std::f64::consts::PI;
 
 use dynamics::models::{Pendulum as Model, PendulumParameters};
 use dynamics::{
-    ActionBounds, AnyDynamics, AnyPlant, CostReward, DerivativeKind, Move, Observation,
+    ActionBounds, AnyDynamics, AnyPlant, CostReward, DerivativeKind, Move, Objective, Observation,
     ObservationJacobian, QuadraticCost, RewardAt, RewardGradient, Scratch, Stream, Task,
+    ZeroTerminalCost,
 };
 use nalgebra::{DMatrix, DVector, dvector};
 use serde::{Deserialize, Serialize};
@@ -34,12 +35,15 @@ impl Default for PendulumSettings {
 }
 
 /// The task: reward −(θ² + 0.1 θ̇² + 0.001 u²) at the current state, θ wrapped; observation
-/// [cos θ, sin θ, θ̇]; the time limit truncates.
+/// [cos θ, sin θ, θ̇]; the time limit truncates. The objective for solvers is the sum of −reward, from
+/// hanging at rest.
 pub struct Pendulum {
     variant: Variant,
     real: Model,
     nominal: Model,
     reward: CostReward<QuadraticCost>,
+    hanging: DVector<f64>,
+    no_torque: DVector<f64>,
     bounds: ActionBounds,
     horizon: usize,
 }
@@ -67,6 +71,8 @@ impl Pendulum {
             real: Model::new(settings.real, settings.dt)?,
             nominal: Model::new(settings.nominal, settings.dt)?,
             reward: CostReward { cost, offset: 0.0, at: RewardAt::Current },
+            hanging: dvector![PI, 0.0],
+            no_torque: DVector::zeros(1),
             bounds: ActionBounds::symmetric(1, max_torque),
             horizon: settings.horizon,
         })
@@ -140,6 +146,15 @@ impl Task for Pendulum {
     }
     fn reward_derivative_kind(&self) -> DerivativeKind {
         DerivativeKind::Analytic
+    }
+    fn objective(&self) -> Option<Objective<'_>> {
+        Some(Objective {
+            stage: &self.reward.cost,
+            terminal: &ZeroTerminalCost { ndx: 2 },
+            x0: &self.hanging,
+            us0: &self.no_torque,
+            control_limits: Some(&self.bounds),
+        })
     }
     fn observation(&self) -> &dyn Observation {
         &Circle

@@ -1,15 +1,24 @@
 //! Tasks by name.
 
+use dynamics::rigid_body::ModelError;
+use dynamics::rigid_body::error::RobotFileError;
 use dynamics::{AnyDynamics, DualOracle, DynamicsError, Stream, Task};
 use nalgebra::DVector;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::arm::ArmSettings;
+use crate::car::{self, CarSettings};
 use crate::cartpole::{Cartpole, CartpoleSettings};
+use crate::cartpole_gym::{self, CartpoleGymSettings};
+use crate::double_pendulum::{self, DoublePendulumSettings};
 use crate::half_cheetah::{HalfCheetah, HalfCheetahSettings};
 use crate::hopper::{Hopper, HopperSettings};
 use crate::pendulum::{Pendulum, PendulumSettings};
+use crate::quadrotor::{self, QuadrotorSettings};
+use crate::reach::ReachSettings;
+use crate::{arm, pendulum_ddp, reach, unicycle};
 
 /// Which model plays the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +103,18 @@ pub enum TaskError {
         /// What is allowed.
         needed: &'static str,
     },
+    /// A list of settings has the wrong length.
+    #[error("task `{task}`: `{key}` has {found} entries, but needs {needed}")]
+    Length {
+        /// Name of the task.
+        task: &'static str,
+        /// Key of the setting.
+        key: &'static str,
+        /// Entries given.
+        found: usize,
+        /// Entries needed.
+        needed: usize,
+    },
     /// A settings table lacks a key, has one too many, or holds a value of the wrong type.
     #[error("task `{task}`: settings cannot be read: {reason}")]
     Table {
@@ -105,9 +126,57 @@ pub enum TaskError {
     /// A model refuses its parameters.
     #[error(transparent)]
     Model(#[from] DynamicsError),
+    /// A robot's file cannot be read.
+    #[error("task `{task}`: `robot`: {source}")]
+    RobotFile {
+        /// Name of the task.
+        task: &'static str,
+        /// What is wrong with the file, and where.
+        #[source]
+        source: RobotFileError,
+    },
+    /// A robot lacks what a setting asks for.
+    #[error("task `{task}`: `{key}`: robot `{robot}`: {source}")]
+    Robot {
+        /// Name of the task.
+        task: &'static str,
+        /// Key of the setting.
+        key: &'static str,
+        /// File of the robot, or its name.
+        robot: String,
+        /// What is wrong with it, and what there is.
+        #[source]
+        source: ModelError,
+    },
+    /// The limits of a robot's motors are to be kept, but its file has none.
+    #[error(
+        "task `{task}`: `effort_limits` is true, but robot `{robot}` has no limit for joint \
+         `{joint}`; give it one in the file, or set `u_max` instead"
+    )]
+    NoEffortLimit {
+        /// Name of the task.
+        task: &'static str,
+        /// File of the robot, or its name.
+        robot: String,
+        /// The joint without a limit.
+        joint: String,
+    },
 }
 
-const REGISTRY: [Entry; 4] = [CARTPOLE, HOPPER, HALF_CHEETAH, PENDULUM];
+const REGISTRY: [Entry; 12] = [
+    CARTPOLE,
+    HOPPER,
+    HALF_CHEETAH,
+    PENDULUM,
+    UNICYCLE,
+    CARTPOLE_GYM,
+    PENDULUM_DDP,
+    DOUBLE_PENDULUM,
+    CAR,
+    QUADROTOR,
+    ARM,
+    REACH,
+];
 
 const CARTPOLE: Entry = Entry {
     name: "cartpole",
@@ -148,6 +217,80 @@ const PENDULUM: Entry = Entry {
     build: |variant, settings| {
         Ok(Box::new(Pendulum::new(variant, &typed::<PendulumSettings>("pendulum", settings)?)?))
     },
+};
+
+const UNICYCLE: Entry = Entry {
+    name: "unicycle",
+    summary: "drive a wheel to the origin (3 states, 2 actions)",
+    paper: "dvp",
+    settings: |_| table("unicycle", &unicycle::settings()),
+    build: |variant, settings| {
+        Ok(Box::new(unicycle::build(variant, &typed("unicycle", settings)?)?))
+    },
+};
+
+const CARTPOLE_GYM: Entry = Entry {
+    name: "cartpole-gym",
+    summary: "swing up the pole of Gymnasium's cart with any force (4 states, 1 action)",
+    paper: "dvp",
+    settings: |_| table("cartpole-gym", &CartpoleGymSettings::default()),
+    build: |variant, settings| {
+        Ok(Box::new(cartpole_gym::build(variant, &typed("cartpole-gym", settings)?)?))
+    },
+};
+
+const PENDULUM_DDP: Entry = Entry {
+    name: "pendulum-ddp",
+    summary: "swing a pendulum up with any torque (2 states, 1 action)",
+    paper: "dvp",
+    settings: |_| table("pendulum-ddp", &pendulum_ddp::settings()),
+    build: |variant, settings| {
+        Ok(Box::new(pendulum_ddp::build(variant, &typed("pendulum-ddp", settings)?)?))
+    },
+};
+
+const DOUBLE_PENDULUM: Entry = Entry {
+    name: "double-pendulum",
+    summary: "raise two rods upright with a motor at each joint (4 states, 2 actions)",
+    paper: "tracking-feedback",
+    settings: |_| table("double-pendulum", &DoublePendulumSettings::default()),
+    build: |variant, settings| {
+        Ok(Box::new(double_pendulum::build(variant, &typed("double-pendulum", settings)?)?))
+    },
+};
+
+const CAR: Entry = Entry {
+    name: "car",
+    summary: "park a car that steers by curvature (4 states, 2 actions)",
+    paper: "tracking-feedback",
+    settings: |_| table("car", &CarSettings::default()),
+    build: |variant, settings| Ok(Box::new(car::build(variant, &typed("car", settings)?)?)),
+};
+
+const QUADROTOR: Entry = Entry {
+    name: "quadrotor",
+    summary: "fly to a place and hover there (12 states, 4 actions)",
+    paper: "vg-sac",
+    settings: |_| table("quadrotor", &QuadrotorSettings::default()),
+    build: |variant, settings| {
+        Ok(Box::new(quadrotor::build(variant, &typed("quadrotor", settings)?)?))
+    },
+};
+
+const ARM: Entry = Entry {
+    name: "arm",
+    summary: "bring the tool of a 7-joint arm to a point (14 states, 7 actions)",
+    paper: "dvp",
+    settings: |_| table("arm", &ArmSettings::default()),
+    build: |variant, settings| Ok(Box::new(arm::build(variant, &typed("arm", settings)?)?)),
+};
+
+const REACH: Entry = Entry {
+    name: "reach",
+    summary: "bring a frame of the robot in a file to a point or pose",
+    paper: "-",
+    settings: |_| table("reach", &ReachSettings::default()),
+    build: |variant, settings| Ok(Box::new(reach::build(variant, &typed("reach", settings)?)?)),
 };
 
 /// All tasks.

@@ -3,12 +3,12 @@
 #![expect(clippy::expect_used, reason = "a bench has no one to report to")]
 
 use divan::{Bencher, black_box};
-use dynamics::Stream;
 use dynamics::models::iiwa14;
 use dynamics::rigid_body::description::{
     Inertial, JointDescription, JointKind, JointProperties, LinkDescription, RobotDescription,
 };
-use dynamics::rigid_body::{Base, Model, Workspace};
+use dynamics::rigid_body::{Base, Model, Motor, ReachCost, ReachSettings, Workspace};
+use dynamics::{Cost, CostExpansion, Stream};
 use nalgebra::{DMatrix, DVector, Matrix3, Vector3};
 
 fn main() {
@@ -109,6 +109,37 @@ fn rnea_derivatives(bencher: Bencher) {
 fn aba_derivatives(bencher: Bencher) {
     let mut c = arm();
     bencher.bench_local(|| c.model.aba_derivatives(&mut c.ws, black_box(&c.q), &c.v, &c.tau));
+}
+
+#[divan::bench]
+fn gravity_derivatives(bencher: Bencher) {
+    let mut c = arm();
+    bencher.bench_local(|| c.model.gravity_derivatives(&mut c.ws, black_box(&c.q)));
+}
+
+/// The cost of reaching of DVP's arm, and a state and control.
+fn reaching(orientation_weight: f64) -> (ReachCost, DVector<f64>, DVector<f64>) {
+    let Case { model, q, v, tau, .. } = arm();
+    let tool = model.find_frame("tool").expect("the arm has a tool");
+    let goal = Vector3::new(-0.3, -0.4, 0.5);
+    let settings = ReachSettings { orientation_weight, ..ReachSettings::new(&model, 0.03, goal) };
+    let motors: Vec<_> = (0..7).map(|dof| Motor { dof, gear: 1.0 }).collect();
+    let x = DVector::from_iterator(14, q.iter().chain(&v).copied());
+    (ReachCost::new(model, tool, &motors, settings).expect("valid"), x, tau)
+}
+
+#[divan::bench(args = [0.0, 1.0])]
+fn reach_cost(bencher: Bencher, orientation_weight: f64) {
+    let (cost, x, u) = reaching(orientation_weight);
+    let mut ws = Cost::workspace(&cost);
+    bencher.bench_local(|| cost.stage(&mut ws, 0, black_box(&x), &u));
+}
+
+#[divan::bench(args = [0.0, 1.0])]
+fn reach_cost_expansion(bencher: Bencher, orientation_weight: f64) {
+    let (cost, x, u) = reaching(orientation_weight);
+    let (mut ws, mut out) = (Cost::workspace(&cost), CostExpansion::zeros(14, 7));
+    bencher.bench_local(|| cost.expand_stage(&mut ws, 0, black_box(&x), &u, &mut out));
 }
 
 const CHAINS: [usize; 4] = [4, 16, 32, 64];

@@ -5,7 +5,18 @@ use std::any::Any;
 use nalgebra::DVector;
 use num_dual::DualNum;
 
-use crate::Linearization;
+use crate::{HessianProduct, Linearization};
+
+/// Writes the second derivatives of λ·ẋ(x, u) by x and u for a model M; the arguments are the model,
+/// its scratch, x, u, λ and the result, every block of which is written.
+pub type XdotHessian<M> = fn(
+    &M,
+    &mut <M as ContinuousDynamics>::Workspace,
+    &DVector<f64>,
+    &DVector<f64>,
+    &DVector<f64>,
+    &mut HessianProduct,
+);
 
 /// A differential equation ẋ = f(x, u) with its Jacobians.
 pub trait ContinuousDynamics: Send + Sync {
@@ -36,6 +47,15 @@ pub trait ContinuousDynamics: Send + Sync {
         u: &DVector<f64>,
         out: &mut Linearization,
     );
+    /// What computes exact second derivatives, where the model has them: of a [`GenericContinuous`]
+    /// model those by hyper-dual numbers ([`xdot_hessian_by_duals`](crate::xdot_hessian_by_duals)).
+    /// Without, integrators take differences.
+    fn xdot_hessian(&self) -> Option<XdotHessian<Self>>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// A mechanical system whose state is x = [q; v] with q̇ = v: what semi-implicit Euler needs.

@@ -1,11 +1,11 @@
-//! Exact derivatives by forward-mode dual numbers: the independent second opinion on hand-derived
-//! Jacobians, for every model that is written generically over its scalar.
+//! Exact derivatives by forward-mode dual numbers, for every model that is written generically over
+//! its scalar: the independent second opinion on hand-derived Jacobians, and second derivatives.
 
 use nalgebra::DVector;
-use num_dual::Dual64;
+use num_dual::{Dual64, HyperDual64};
 
-use crate::Linearization;
-use crate::continuous::Scalar;
+use crate::continuous::{GenericContinuous, Scalar};
+use crate::{HessianProduct, Linearization};
 
 /// A discrete-time model whose step works on every [`Scalar`].
 pub trait GenericDynamics {
@@ -52,6 +52,49 @@ impl<M: GenericDynamics + Send + Sync> DualOracle for M {
         }
         out
     }
+}
+
+/// Second derivatives of λ·ẋ(x, u) by hyper-dual numbers, one evaluation of ẋ for every pair of
+/// inputs and no allocation: an [`XdotHessian`](crate::XdotHessian) for a model of NX states and NU
+/// controls.
+pub fn xdot_hessian_by_duals<M: GenericContinuous, const NX: usize, const NU: usize>(
+    model: &M,
+    _ws: &mut M::Workspace,
+    x: &DVector<f64>,
+    u: &DVector<f64>,
+    lambda: &DVector<f64>,
+    out: &mut HessianProduct,
+) {
+    debug_assert_eq!((model.nx(), model.nu()), (NX, NU), "{}", model.name());
+    let lift = |value: f64| HyperDual64::new(value, 0.0, 0.0, 0.0);
+    let mut x: [_; NX] = std::array::from_fn(|i| lift(x[i]));
+    let mut u: [_; NU] = std::array::from_fn(|j| lift(u[j]));
+    let mut rate = [lift(0.0); NX];
+    for first in 0..NX + NU {
+        input(&mut x, &mut u, first).eps1 = 1.0;
+        for second in 0..=first {
+            input(&mut x, &mut u, second).eps2 = 1.0;
+            model.xdot_generic(&x, &u, &mut rate);
+            input(&mut x, &mut u, second).eps2 = 0.0;
+            let value = rate.iter().zip(lambda.iter()).map(|(r, l)| r.eps1eps2 * l).sum();
+            if first < NX {
+                out.xx[(first, second)] = value;
+                out.xx[(second, first)] = value;
+            } else if second < NX {
+                out.ux[(first - NX, second)] = value;
+            } else {
+                out.uu[(first - NX, second - NX)] = value;
+                out.uu[(second - NX, first - NX)] = value;
+            }
+        }
+        input(&mut x, &mut u, first).eps1 = 0.0;
+    }
+}
+
+/// Entry `at` of the stacked [x, u].
+fn input<'a, S>(x: &'a mut [S], u: &'a mut [S], at: usize) -> &'a mut S {
+    let nx = x.len();
+    if at < nx { &mut x[at] } else { &mut u[at - nx] }
 }
 
 /// The real part of any scalar, for the choice of a branch.

@@ -61,25 +61,26 @@ pub mod planar;
 mod plant;
 mod random;
 pub mod rigid_body;
+mod schemes;
 mod state_space;
 mod task;
 
 pub use angles::{wrap_to_pi, wrap_to_tau};
-pub use continuous::{ContinuousDynamics, GenericContinuous, Scalar, SecondOrderDynamics};
+pub use continuous::{
+    ContinuousDynamics, GenericContinuous, Scalar, SecondOrderDynamics, XdotHessian,
+};
 pub use cost::{
     Cost, CostExpansion, GenericCost, HessianKind, QuadraticCost, TerminalCost, ZeroTerminalCost,
 };
-pub use duals::{DualOracle, GenericDynamics};
+pub use duals::{DualOracle, GenericDynamics, xdot_hessian_by_duals};
 pub use environment::{Environment, JacobianSource, Step, TransitionGradient};
 pub use erased::{AnyCost, AnyDynamics, AnyPlant, AnyTerminalCost, Scratch};
 pub use error::{DynamicsError, check_vector};
 pub use finite_difference::FiniteDifference;
-pub use integrators::{
-    Discrete, Euler, EulerScheme, IntegratorWorkspace, Rk4, Rk4Scheme, Scheme, SemiImplicitEuler,
-    SemiImplicitEulerScheme, Stages,
-};
+pub use integrators::{Discrete, Euler, IntegratorWorkspace, Rk4, SemiImplicitEuler};
 pub use plant::{DerivativeKind, Dynamics, HessianProduct, Linearization, Plant};
 pub use random::{Stream, StreamState};
+pub use schemes::{EulerScheme, Rk4Scheme, Scheme, SemiImplicitEulerScheme, Stages};
 pub use state_space::{StateSpace, States};
 pub use task::{
     ActionBounds, CostReward, End, Move, Objective, Observation, ObservationJacobian, RewardAt,

@@ -241,7 +241,7 @@ impl Carried {
 /// On a Lie group the gradient of δ ↦ λ·(f(x ⊕ δ) ⊖ f(x)) away from δ = 0 is J(δ)ᵀ fxᵀ Lᵀ λ, with L
 /// the derivative of ⊖ at the next states and J that of x ⊕ δ by δ. To first order in δ, J is
 /// 2 − J⁻¹, whose error is even in δ and cancels in the difference.
-fn difference_jacobians<D: Dynamics + ?Sized>(
+pub(crate) fn difference_jacobians<D: Dynamics + ?Sized>(
     model: &D,
     ws: &mut D::Workspace,
     x: &DVector<f64>,

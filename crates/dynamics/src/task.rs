@@ -98,6 +98,8 @@ pub struct Objective<'a> {
     pub terminal: &'a dyn AnyTerminalCost,
     /// The initial state where none is given.
     pub x0: &'a DVector<f64>,
+    /// The control that the first guess repeats at every step where none is given.
+    pub us0: &'a DVector<f64>,
     /// The range of the controls, where they are limited.
     pub control_limits: Option<&'a ActionBounds>,
 }

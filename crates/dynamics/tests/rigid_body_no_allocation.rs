@@ -6,9 +6,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use dynamics::models::iiwa14;
-use dynamics::rigid_body::{Base, Model, RigidBodyPlant, RigidBodyScheme, SecondOrderWorkspace};
-use dynamics::{Dynamics, Linearization, Plant};
-use nalgebra::{DMatrix, DVector};
+use dynamics::rigid_body::{
+    Base, Model, Motor, ReachCost, ReachSettings, RigidBodyPlant, RigidBodyScheme,
+    SecondOrderWorkspace,
+};
+use dynamics::{Cost, CostExpansion, Dynamics, Linearization, Plant, TerminalCost};
+use nalgebra::{DMatrix, DVector, Vector3};
 
 thread_local! {
     static BLOCKS: Cell<usize> = const { Cell::new(0) };
@@ -66,6 +69,28 @@ fn nothing_allocates_after_creation() {
             model.aba_hessian(&mut second, &q, &v, &v, &v, &mut h);
             model.integrate(&q, &v, &mut moved);
             model.difference(&q, &moved, &mut out);
+            model.gravity_torque(&mut ws, &q, &mut out);
+            model.gravity_derivatives(&mut ws, &q);
+        });
+        assert_eq!(count, 0, "{base:?}");
+
+        let settings = ReachSettings {
+            orientation_weight: 1.0,
+            state_weights: DVector::repeat(2 * nv, 1.0),
+            terminal_weight: 1.0,
+            ..ReachSettings::new(&model, 0.01, Vector3::zeros())
+        };
+        let motor = Motor { dof: nv - 1, gear: 2.0 };
+        let cost = ReachCost::new(model.clone(), tool, &[motor], settings).unwrap();
+        let (mut ws, mut expansion) = (Cost::workspace(&cost), CostExpansion::zeros(2 * nv, 1));
+        let x = DVector::from_iterator(model.nq() + nv, q.iter().chain(&v).copied());
+        let mut u = DVector::zeros(1);
+        let count = blocks(|| {
+            cost.holding_controls(&mut ws, &x, &mut u);
+            cost.stage(&mut ws, 0, &x, &u);
+            cost.expand_stage(&mut ws, 0, &x, &u, &mut expansion);
+            cost.terminal(&mut ws, &x);
+            cost.expand_terminal(&mut ws, &x, &mut expansion);
         });
         assert_eq!(count, 0, "{base:?}");
 

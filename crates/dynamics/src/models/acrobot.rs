@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ranges::{require_not_negative, require_positive};
 use super::two_link::{TwoLink, ZeroAngle};
-use crate::continuous::{GenericContinuous, Scalar};
+use crate::continuous::{GenericContinuous, Scalar, XdotHessian};
+use crate::duals::xdot_hessian_by_duals;
 use crate::{ContinuousDynamics, DynamicsError, Linearization, SecondOrderDynamics};
 
 /// Parameters of an [`Acrobot`] (Gurumurthy et al., L4DC 2023; after Gillen et al. 2020).
@@ -134,6 +135,9 @@ impl ContinuousDynamics for Acrobot {
         out: &mut Linearization,
     ) {
         self.links.jacobian(x, [0.0, u[0]], &[1], out);
+    }
+    fn xdot_hessian(&self) -> Option<XdotHessian<Self>> {
+        Some(xdot_hessian_by_duals::<Self, 4, 1>)
     }
 }
 

@@ -11,8 +11,8 @@ use super::attitude::{
     triple,
 };
 use super::ranges::{require_not_negative, require_positive};
-use crate::continuous::{GenericContinuous, Scalar};
-use crate::duals::real;
+use crate::continuous::{GenericContinuous, Scalar, XdotHessian};
+use crate::duals::{real, xdot_hessian_by_duals};
 use crate::{ContinuousDynamics, DynamicsError, Linearization};
 
 /// Parameters of an [`Airplane`] (Gurumurthy et al., L4DC 2023; after Jackson et al. 2022). Tail,
@@ -371,5 +371,8 @@ impl ContinuousDynamics for Airplane {
                 fu.fixed_view_mut::<3, 1>(9, column).copy_from(&angular.column(6 + column));
             }
         }
+    }
+    fn xdot_hessian(&self) -> Option<XdotHessian<Self>> {
+        Some(xdot_hessian_by_duals::<Self, 12, 4>)
     }
 }

@@ -4,8 +4,8 @@ use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
 use super::ranges::{require_finite, require_not_negative, require_positive};
-use crate::continuous::{GenericContinuous, Scalar};
-use crate::duals::real;
+use crate::continuous::{GenericContinuous, Scalar, XdotHessian};
+use crate::duals::{real, xdot_hessian_by_duals};
 use crate::{ContinuousDynamics, DynamicsError, Linearization};
 
 /// Parameters of a [`Car`].
@@ -185,6 +185,9 @@ impl ContinuousDynamics for Car {
         fu[(2, 1)] = push_yaw * yaw_rate_u;
         fu[(3, 1)] = yaw_rate_u;
     }
+    fn xdot_hessian(&self) -> Option<XdotHessian<Self>> {
+        Some(xdot_hessian_by_duals::<Self, 4, 2>)
+    }
 }
 
 /// Rows of ẋ = v cosφ and ẏ = v sinφ, with v and φ at positions 2 and 3.
@@ -315,5 +318,8 @@ impl ContinuousDynamics for LaggedCar {
         fu.fill(0.0);
         fu[(5, 1)] = self.lags.steering.recip();
         fu[(6, 0)] = self.lags.motor.recip();
+    }
+    fn xdot_hessian(&self) -> Option<XdotHessian<Self>> {
+        Some(xdot_hessian_by_duals::<Self, 7, 2>)
     }
 }

@@ -3,8 +3,8 @@
 use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
-use crate::continuous::{GenericContinuous, Scalar};
-use crate::duals::real;
+use crate::continuous::{GenericContinuous, Scalar, XdotHessian};
+use crate::duals::{real, xdot_hessian_by_duals};
 use crate::{ContinuousDynamics, DynamicsError, Linearization, SecondOrderDynamics};
 
 /// Parameters of a [`Cartpole`] (Gurumurthy et al., L4DC 2023).
@@ -202,6 +202,9 @@ impl ContinuousDynamics for Cartpole {
         fu[(1, 0)] = 0.0;
         fu[(2, 0)] = slope / e;
         fu[(3, 0)] = -cos * slope / (length * e);
+    }
+    fn xdot_hessian(&self) -> Option<XdotHessian<Self>> {
+        Some(xdot_hessian_by_duals::<Self, 4, 1>)
     }
 }
 

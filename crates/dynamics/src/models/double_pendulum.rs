@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ranges::{require_not_negative, require_positive};
 use super::two_link::{TwoLink, ZeroAngle};
-use crate::continuous::{GenericContinuous, Scalar};
+use crate::continuous::{GenericContinuous, Scalar, XdotHessian};
+use crate::duals::xdot_hessian_by_duals;
 use crate::{ContinuousDynamics, DynamicsError, Linearization, SecondOrderDynamics};
 
 /// Parameters of a [`DoublePendulum`].
@@ -128,6 +129,9 @@ impl ContinuousDynamics for DoublePendulum {
         out: &mut Linearization,
     ) {
         self.links.jacobian(x, [u[0], u[1]], &[0, 1], out);
+    }
+    fn xdot_hessian(&self) -> Option<XdotHessian<Self>> {
+        Some(xdot_hessian_by_duals::<Self, 4, 2>)
     }
 }
 

@@ -7,6 +7,7 @@ mod arm;
 mod attitude;
 mod car;
 mod cartpole;
+mod cartpole_gym;
 mod double_pendulum;
 mod half_cheetah;
 mod hopper;
@@ -24,6 +25,7 @@ pub use airplane::{
 pub use arm::iiwa14;
 pub use car::{Car, CarParameters, LagParameters, LaggedCar};
 pub use cartpole::{Cartpole, CartpoleParameters, DeadbandKind};
+pub use cartpole_gym::{CartpoleGym, CartpoleGymParameters};
 pub use double_pendulum::{DoublePendulum, DoublePendulumParameters};
 pub use half_cheetah::{HalfCheetah, HalfCheetahParameters};
 pub use hopper::{Hopper, HopperParameters};

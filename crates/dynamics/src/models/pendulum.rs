@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::continuous::Scalar;
 use crate::duals::{GenericDynamics, real};
-use crate::{Dynamics, DynamicsError, Linearization, Plant};
+use crate::{DerivativeKind, Dynamics, DynamicsError, HessianProduct, Linearization, Plant};
 
 /// Parameters of a [`Pendulum`]; the defaults are Gymnasium's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -150,5 +150,24 @@ impl Dynamics for Pendulum {
         out.fu[(0, 0)] = dt * speed_u;
         out.fu[(1, 0)] = speed_u;
         Ok(())
+    }
+    fn hessian_product(
+        &self,
+        (): &mut (),
+        x: &DVector<f64>,
+        u: &DVector<f64>,
+        lambda: &DVector<f64>,
+        out: &mut HessianProduct,
+    ) -> Result<(), DynamicsError> {
+        let (_, _, speed_slope) = self.speed(x.as_slice(), u.as_slice());
+        let weight = speed_slope * self.dt * 1.5 * self.p.gravity / self.p.length;
+        out.xx.fill(0.0);
+        out.xx[(0, 0)] = -(self.dt * lambda[0] + lambda[1]) * weight * x[0].sin();
+        out.ux.fill(0.0);
+        out.uu.fill(0.0);
+        Ok(())
+    }
+    fn hessian_product_kind(&self) -> DerivativeKind {
+        DerivativeKind::Analytic
     }
 }

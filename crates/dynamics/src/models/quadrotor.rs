@@ -8,8 +8,8 @@ use super::attitude::{
     triple,
 };
 use super::ranges::{require_finite, require_not_negative, require_positive};
-use crate::continuous::{GenericContinuous, Scalar};
-use crate::duals::real;
+use crate::continuous::{GenericContinuous, Scalar, XdotHessian};
+use crate::duals::{real, xdot_hessian_by_duals};
 use crate::{ContinuousDynamics, DynamicsError, Linearization};
 
 /// Parameters of a [`Quadrotor`] (Gurumurthy et al., L4DC 2023; after Jackson et al. 2022).
@@ -310,5 +310,8 @@ impl ContinuousDynamics for Quadrotor {
             fu[(8, rotor)] = p.throttle_scale * p.thrust_gain / p.mass;
             fu.fixed_view_mut::<3, 1>(9, rotor).copy_from(&turn);
         }
+    }
+    fn xdot_hessian(&self) -> Option<XdotHessian<Self>> {
+        Some(xdot_hessian_by_duals::<Self, 12, 4>)
     }
 }

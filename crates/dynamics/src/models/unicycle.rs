@@ -2,8 +2,8 @@
 
 use nalgebra::DVector;
 
-use crate::continuous::{GenericContinuous, Scalar};
-use crate::{ContinuousDynamics, Linearization};
+use crate::continuous::{GenericContinuous, Scalar, XdotHessian};
+use crate::{ContinuousDynamics, HessianProduct, Linearization};
 
 /// Unicycle: x = [x, y, θ], u = [v, ω]; ẋ = v cosθ, ẏ = v sinθ, θ̇ = ω. The angle is not wrapped.
 ///
@@ -51,5 +51,16 @@ impl ContinuousDynamics for Unicycle {
         fu[(0, 0)] = cos;
         fu[(1, 0)] = sin;
         fu[(2, 1)] = 1.0;
+    }
+    fn xdot_hessian(&self) -> Option<XdotHessian<Self>> {
+        Some(|_, (), x, u, lambda, out| {
+            let (sin, cos) = x[2].sin_cos();
+            let HessianProduct { xx, ux, uu, .. } = out;
+            xx.fill(0.0);
+            xx[(2, 2)] = -u[0] * (lambda[0] * cos + lambda[1] * sin);
+            ux.fill(0.0);
+            ux[(0, 2)] = lambda[1] * cos - lambda[0] * sin;
+            uu.fill(0.0);
+        })
     }
 }

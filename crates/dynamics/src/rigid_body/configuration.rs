@@ -1,6 +1,6 @@
 //! Configurations: neutral, random, moved along tangent vectors, compared.
 
-use nalgebra::{DMatrix, DVector, Matrix3, Matrix6, Quaternion, UnitQuaternion, Vector3};
+use nalgebra::{DMatrix, DVector, Matrix3, Matrix6, Quaternion, UnitQuaternion, Vector3, Vector6};
 
 use super::model::{JointMotion, Model};
 use super::spatial::{V3, add, apply, cross, dot};
@@ -194,11 +194,11 @@ impl Model {
 
 /// Derivatives of x ⊕ ξ in SE(3) by x and by ξ: Ad(exp(−ξ)) and the right Jacobian
 /// J = Σ (−ad ξ)ᵏ/(k + 1)!, of which the first is E − ad ξ J.
-fn tangent_maps(linear: Vector3<f64>, angular: Vector3<f64>) -> (Matrix6<f64>, Matrix6<f64>) {
-    let mut ad = Matrix6::zeros();
-    ad.fixed_view_mut::<3, 3>(0, 0).copy_from(&angular.cross_matrix());
-    ad.fixed_view_mut::<3, 3>(0, 3).copy_from(&linear.cross_matrix());
-    ad.fixed_view_mut::<3, 3>(3, 3).copy_from(&angular.cross_matrix());
+pub(super) fn tangent_maps(
+    linear: Vector3<f64>,
+    angular: Vector3<f64>,
+) -> (Matrix6<f64>, Matrix6<f64>) {
+    let ad = adjoint(linear, angular);
     let mut jacobian = Matrix6::identity();
     let mut term = Matrix6::identity();
     for k in 1..MAX_TERMS {
@@ -209,6 +209,48 @@ fn tangent_maps(linear: Vector3<f64>, angular: Vector3<f64>) -> (Matrix6<f64>, M
         }
     }
     (Matrix6::identity() - ad * jacobian, jacobian)
+}
+
+/// Second derivatives of λ·log(exp(−ξ) exp(ξ + ε)) at ε = 0: the symmetric part of λ·∂J(ε₁) ε₂, with J
+/// and its series as in [`tangent_maps`].
+pub(super) fn tangent_hessian(
+    linear: Vector3<f64>,
+    angular: Vector3<f64>,
+    lambda: &Vector6<f64>,
+) -> Matrix6<f64> {
+    let ad = adjoint(linear, angular);
+    let generators: [Matrix6<f64>; 6] = std::array::from_fn(|i| {
+        let unit = |at: usize| Vector3::from_fn(|k, _| if at + k == i { 1.0 } else { 0.0 });
+        adjoint(unit(0), unit(3))
+    });
+    // λᵀ(−ad ξ)ᵏ/(k + 1)!, and by rows its derivatives along the generators.
+    let mut term = lambda.transpose();
+    let mut moved = Matrix6::zeros();
+    let mut sum = Matrix6::zeros();
+    for k in 1..MAX_TERMS {
+        let factor = -1.0 / (f64::from(k) + 1.0);
+        moved *= ad;
+        for (i, generator) in generators.iter().enumerate() {
+            let mut row = moved.row_mut(i);
+            row += term * generator;
+        }
+        moved *= factor;
+        term = term * ad * factor;
+        sum += moved;
+        if moved.amax() <= sum.amax() * f64::EPSILON * 1e-2 {
+            break;
+        }
+    }
+    (sum + sum.transpose()) * 0.5
+}
+
+/// ad ξ.
+fn adjoint(linear: Vector3<f64>, angular: Vector3<f64>) -> Matrix6<f64> {
+    let mut ad = Matrix6::zeros();
+    ad.fixed_view_mut::<3, 3>(0, 0).copy_from(&angular.cross_matrix());
+    ad.fixed_view_mut::<3, 3>(0, 3).copy_from(&linear.cross_matrix());
+    ad.fixed_view_mut::<3, 3>(3, 3).copy_from(&angular.cross_matrix());
+    ad
 }
 
 /// J⁻¹ of the right Jacobian J of SE(3), blockwise: with C the angular block of J⁻¹ and B the upper

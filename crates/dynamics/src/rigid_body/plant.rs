@@ -5,11 +5,16 @@ use num_dual::Dual64;
 
 use super::configuration::bracket;
 use super::description::RobotDescription;
+use super::hessian::HessianScratch;
 use super::model::{JointMotion, Model, ModelError};
 use super::spatial::apply_transposed;
 use super::workspace::{Workspace, rotation_of};
 use crate::error::check_vector;
-use crate::{Dynamics, DynamicsError, Linearization, Plant, Scalar, StateSpace, States};
+use crate::plant::difference_jacobians;
+use crate::{
+    DerivativeKind, Dynamics, DynamicsError, HessianProduct, Linearization, Plant, Scalar,
+    StateSpace, States,
+};
 
 /// A motor: joint force = gear · control.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,11 +41,12 @@ pub enum RigidBodyScheme {
 ///
 /// Rotor inertias, springs, damping, friction and limits of its joints act. Jacobians are in the
 /// tangent of q ⊕ δ (see [`Model::integrate`]) and exact for the scheme and its substeps: from
-/// analytic derivatives for semi-implicit Euler, from dual numbers for RK4.
+/// analytic derivatives for semi-implicit Euler, from dual numbers for RK4. Second derivatives are exact
+/// for semi-implicit Euler in one substep, and differences of Jacobians otherwise.
 #[derive(Debug, Clone)]
 pub struct RigidBodyPlant {
-    model: Model,
-    motors: Vec<Motor>,
+    pub(super) model: Model,
+    pub(super) motors: Vec<Motor>,
     scheme: RigidBodyScheme,
     dt: f64,
     substeps: usize,
@@ -119,20 +125,26 @@ impl RigidBodyPlant {
         &self.model
     }
 
+    /// The motors, one for each control.
+    #[must_use]
+    pub fn motors(&self) -> &[Motor] {
+        &self.motors
+    }
+
     /// Length of a control step (s).
     #[must_use]
     pub fn dt(&self) -> f64 {
         self.dt
     }
 
-    fn h(&self) -> f64 {
+    pub(super) fn h(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a few substeps")]
         let substeps = self.substeps as f64;
         self.dt / substeps
     }
 
     /// Joint forces of the motors.
-    fn motor_forces<S: Scalar>(&self, u: &[S], tau: &mut [S]) {
+    pub(super) fn motor_forces<S: Scalar>(&self, u: &[S], tau: &mut [S]) {
         tau.fill(S::zero());
         for (motor, &u) in self.motors.iter().zip(u) {
             tau[motor.dof] += u * motor.gear;
@@ -345,14 +357,14 @@ impl RigidBodyPlant {
 
 /// Scratch of a substep.
 #[derive(Debug, Clone)]
-struct Stage<S> {
-    tree: Workspace<S>,
+pub(super) struct Stage<S> {
+    pub(super) tree: Workspace<S>,
     /// Joint forces of the motors, and with passive ones.
-    motors: Vec<S>,
+    pub(super) motors: Vec<S>,
     tau: Vec<S>,
     q: Vec<S>,
     v: Vec<S>,
-    chart: Vec<S>,
+    pub(super) chart: Vec<S>,
     rate: Vec<S>,
     sum_q: Vec<S>,
     sum_v: Vec<S>,
@@ -378,21 +390,22 @@ impl<S: Scalar> Stage<S> {
 /// Scratch of a [`RigidBodyPlant`].
 #[derive(Debug, Clone)]
 pub struct RigidBodyWorkspace {
-    stage: Stage<f64>,
+    pub(super) stage: Stage<f64>,
     q: Vec<f64>,
     v: Vec<f64>,
     /// Derivatives of q and v by [q, v, u], and what a substep adds.
     dq: Vec<f64>,
     dv: Vec<f64>,
     step: Vec<f64>,
-    dual: DualScratch,
+    pub(super) dual: DualScratch,
+    pub(super) hessian: HessianScratch,
 }
 
 #[derive(Debug, Clone)]
-struct DualScratch {
+pub(super) struct DualScratch {
     stage: Stage<Dual64>,
-    q: Vec<Dual64>,
-    v: Vec<Dual64>,
+    pub(super) q: Vec<Dual64>,
+    pub(super) v: Vec<Dual64>,
     u: Vec<Dual64>,
     start: Vec<Dual64>,
 }
@@ -433,6 +446,7 @@ impl Plant for RigidBodyPlant {
                 u: vec![zero; nu],
                 start: vec![zero; nq],
             },
+            hessian: HessianScratch::new(&self.model, nu),
         }
     }
     fn step(
@@ -470,6 +484,30 @@ impl Dynamics for RigidBodyPlant {
         }
         Ok(())
     }
+    fn hessian_product(
+        &self,
+        ws: &mut RigidBodyWorkspace,
+        x: &DVector<f64>,
+        u: &DVector<f64>,
+        lambda: &DVector<f64>,
+        out: &mut HessianProduct,
+    ) -> Result<(), DynamicsError> {
+        match self.hessian_product_kind() {
+            DerivativeKind::FiniteDifference => difference_jacobians(self, ws, x, u, lambda, out),
+            DerivativeKind::Analytic => {
+                check_vector(self.name(), "x", x.as_slice(), self.nx())?;
+                check_vector(self.name(), "u", u.as_slice(), self.nu())?;
+                self.differentiate_euler_twice(ws, x, u, lambda, out);
+                Ok(())
+            }
+        }
+    }
+    fn hessian_product_kind(&self) -> DerivativeKind {
+        match (self.scheme, self.substeps) {
+            (RigidBodyScheme::SemiImplicitEuler, 1) => DerivativeKind::Analytic,
+            _ => DerivativeKind::FiniteDifference,
+        }
+    }
 }
 
 /// States x = [q; v] of the tree.
@@ -501,7 +539,7 @@ impl StateSpace for RigidBodyPlant {
     }
 }
 
-fn axpy(to: &mut [f64], factor: f64, from: &[f64]) {
+pub(super) fn axpy(to: &mut [f64], factor: f64, from: &[f64]) {
     for (to, &from) in to.iter_mut().zip(from) {
         *to += factor * from;
     }

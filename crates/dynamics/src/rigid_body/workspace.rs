@@ -27,6 +27,8 @@ pub struct Workspace<S = f64> {
     /// Inertia of every body, and of the subtree behind it.
     pub(crate) y: Vec<Inertia<S>>,
     pub(crate) y_subtree: Vec<Inertia<S>>,
+    /// Mass, and mass times centre, of the subtree behind every body (`gravity.rs`).
+    pub(crate) carried: Vec<(f64, V3<S>)>,
     /// Momentum of every body.
     pub(crate) h: Vec<Force<S>>,
     /// Force on every body, or through its joint.
@@ -87,6 +89,7 @@ impl<S: Scalar> Workspace<S> {
             bias: motions(n),
             y: vec![Inertia::zero(); n],
             y_subtree: vec![Inertia::zero(); n],
+            carried: vec![(0.0, [S::zero(); 3]); n],
             h: vec![Force::zero(); n],
             f: vec![Force::zero(); n],
             b: vec![Coriolis::zero(); n],
