@@ -80,7 +80,9 @@ pub(crate) fn build(
 
     let x0 = common.x0(NAME, 14)?;
     let limits = reach::file_limits(&robot, &plant);
-    let mut parts = reach::parts(NAME, plant, cost, common, x0, &limits, false)?;
+    let mut parts = reach::parts(NAME, plant, cost.clone(), common, x0, &limits, false)?;
+    let worst = reach::worst_cost(&cost, &parts.x0, &parts.us0);
     parts.start_spread = spread;
-    Ok(OptimalControlTask::new(variant, parts)?.starting_about(DVector::from_vec(start)))
+    let task = OptimalControlTask::new(variant, parts)?.ending_above(worst);
+    Ok(task.starting_about(DVector::from_vec(start)))
 }

@@ -134,6 +134,16 @@ const WIDEST_CONTROL: f64 = 100.0;
 /// How far from x0 positions (rad, m) and velocities start at most.
 const START_SPREAD: [f64; 2] = [0.3, 0.01];
 
+/// A joint at this speed (rad/s, m/s) is out of control.
+const WILD_SPEED: f64 = 100.0;
+
+/// What a step costs in `x0` with every joint at [`WILD_SPEED`]: an episode that costs more has run away.
+pub(crate) fn worst_cost(cost: &ReachCost, x0: &DVector<f64>, u: &DVector<f64>) -> f64 {
+    let mut x = x0.clone();
+    x.rows_mut(cost.model().nq(), cost.model().nv()).fill(WILD_SPEED);
+    cost.stage(&mut Cost::workspace(cost), 0, &x, u)
+}
+
 /// The parts of a reaching task: solvers start at `x0` and hold the robot there, episodes near it.
 pub(crate) fn parts(
     task: &'static str,
@@ -270,6 +280,7 @@ pub(crate) fn build(
             ..CostSettings::new(model, common.dt, Vector3::new(goal[0], goal[1], goal[2]))
         },
     )?;
-    let parts = parts(NAME, plant, cost, common, x0, &limits, *effort_limits)?;
-    OptimalControlTask::new(variant, parts)
+    let parts = parts(NAME, plant, cost.clone(), common, x0, &limits, *effort_limits)?;
+    let worst = worst_cost(&cost, &parts.x0, &parts.us0);
+    Ok(OptimalControlTask::new(variant, parts)?.ending_above(worst))
 }
