@@ -140,6 +140,10 @@ fn find_mut<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut Value> {
 }
 
 /// Reads `text` as the type of `default`; entries of a list as the type of its first entry.
+///
+/// Two or more numbers with a fraction are a vector, which keeps its length, as do lists of lists.
+/// A shorter list of such numbers is an optional one: it may be filled or emptied, and whoever reads
+/// it judges its length. Other lists, such as the sizes of layers, may have any length but 0.
 fn parse_like(default: &Value, text: &str) -> Option<Value> {
     match default {
         Value::String(_) => Some(Value::String(text.to_owned())),
@@ -151,33 +155,62 @@ fn parse_like(default: &Value, text: &str) -> Option<Value> {
         Value::Array(entries) => {
             let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
             let entry = entries.first().unwrap_or(&Value::Float(0.0)).clone();
-            let parts = inside.unwrap_or(text).split(',');
-            parts
-                .map(|part| parse_like(&entry, part.trim()))
-                .collect::<Option<_>>()
-                .map(Value::Array)
+            let parts = match inside.map(str::trim) {
+                Some("") if is_optional(entries) => Vec::new(),
+                inside => split_list(inside.unwrap_or(text)),
+            };
+            let keeps_length = match entry {
+                Value::Float(_) => !is_optional(entries),
+                Value::Array(_) => true,
+                _ => false,
+            };
+            if keeps_length && parts.len() != entries.len() {
+                return None;
+            }
+            let list = parts.iter().map(|part| parse_like(&entry, part.trim()));
+            list.collect::<Option<_>>().map(Value::Array)
         }
         Value::Datetime(_) | Value::Table(_) => None,
     }
 }
 
+/// Whether a list holds at most one number with a fraction.
+fn is_optional(entries: &[Value]) -> bool {
+    matches!(entries, [] | [Value::Float(_)])
+}
+
+/// The parts between the commas that are not inside of brackets.
+fn split_list(text: &str) -> Vec<&str> {
+    let mut depth = 0_i32;
+    let is_separator = |c: char| {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        c == ',' && depth == 0
+    };
+    text.split(is_separator).collect()
+}
+
 /// What [`parse_like`] accepts, in words.
-fn needed(default: &Value) -> &'static str {
-    match default {
+fn needed(default: &Value) -> String {
+    let word = match default {
         Value::String(_) => "a word",
         Value::Integer(_) => "an integer",
         Value::Float(_) => "a finite number",
         Value::Boolean(_) => "true or false",
         Value::Array(entries) => match entries.first() {
+            _ if is_optional(entries) => "finite numbers separated by commas, or []",
             Some(Value::String(_)) => "words separated by commas",
             Some(Value::Integer(_)) => "integers separated by commas",
             Some(Value::Boolean(_)) => "true or false, separated by commas",
-            _ => "finite numbers separated by commas",
+            Some(Value::Array(_)) => {
+                "lists of numbers, [[…], […]], as many and as long as by default"
+            }
+            _ => return format!("{} finite numbers separated by commas", entries.len()),
         },
         Value::Datetime(_) | Value::Table(_) => {
             "left alone: it cannot be set from the command line"
         }
-    }
+    };
+    word.to_owned()
 }
 
 fn unknown_key(key: &str, candidates: &[String], valid: &[String]) -> String {
@@ -238,6 +271,7 @@ mod tests {
     fn defaults() -> Table {
         toml::from_str(
             "horizon = 100\ndt = 0.05\nclip = false\nscale = 1.0\ngoal = [1.0, 2.0]\n\
+             limit = []\nlayers = [4, 8]\ninertia = [[1.0, 0.0], [0.0, 1.0]]\n\
              [real]\ncart_mass = 1.8\nkind = \"raising\"\n[nominal]\ncart_mass = 1.0\n",
         )
         .unwrap()
@@ -261,15 +295,18 @@ mod tests {
             "real.cart_mass=2.5e-3",
             "real.kind=zeroing",
             "goal=-1,3e2",
+            "limit=[2]",
+            "layers=[8]",
+            "inertia=[[2, 0], [1, 3]]",
         ])
         .unwrap();
         let expected: Table = toml::from_str(
             "horizon = 50\ndt = 2.0\nclip = true\nscale = 1.0\ngoal = [-1.0, 300.0]\n\
+             limit = [2.0]\nlayers = [8]\ninertia = [[2.0, 0.0], [1.0, 3.0]]\n\
              [real]\ncart_mass = 0.0025\nkind = \"zeroing\"\n[nominal]\ncart_mass = 1.0\n",
         )
         .unwrap();
         assert_eq!(found, expected);
-        assert_eq!(apply(&["goal=[4]"]).unwrap()["goal"], Value::Array(vec![Value::Float(4.0)]));
         assert_eq!(apply(&[]).unwrap(), defaults());
     }
 
@@ -294,8 +331,47 @@ mod tests {
         );
         assert_eq!(
             refusal("goal=1,x"),
-            "`goal` is `1,x`, but must be finite numbers separated by commas (default [1.0, 2.0])"
+            "`goal` is `1,x`, but must be 2 finite numbers separated by commas (default [1.0, 2.0])"
         );
+    }
+
+    #[test]
+    fn vectors_keep_their_length() {
+        for text in ["[4]", "4", "[]", "[1, 2, 3]", "[1, 2", "[1, [2]]", "[1, nan]"] {
+            assert_eq!(
+                refusal(&format!("goal={text}")),
+                format!(
+                    "`goal` is `{text}`, but must be 2 finite numbers separated by commas (default \
+                     [1.0, 2.0])"
+                )
+            );
+        }
+        for text in ["[[1, 2]]", "[[1, 2], [3]]", "[1, 2, 3, 4]", "[[1, 2], [3, 4]"] {
+            let message = refusal(&format!("inertia={text}"));
+            assert!(message.contains("lists of numbers, [[…], […]], as many"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_optional_number_is_given_and_taken_back() {
+        let list =
+            |text: &str| toml::from_str::<Table>(&format!("v = {text}")).unwrap()["v"].clone();
+        for (text, expected) in
+            [("3", "[3.0]"), ("[3]", "[3.0]"), ("[ ]", "[]"), ("1, 2", "[1.0, 2.0]")]
+        {
+            let table = apply(&[&format!("limit={text}")]).unwrap();
+            assert_eq!(table["limit"], list(expected), "{text}");
+        }
+        let given = apply(&["limit=3"]).unwrap();
+        let taken = apply_overrides(&given, &[("limit".to_owned(), "[]".to_owned())]).unwrap();
+        assert_eq!(taken["limit"], list("[]"));
+        assert_eq!(
+            refusal("limit=none"),
+            "`limit` is `none`, but must be finite numbers separated by commas, or [] (default [])"
+        );
+        // Layers of a network: any number of them, but some.
+        assert_eq!(apply(&["layers=1,2,3"]).unwrap()["layers"], list("[1, 2, 3]"));
+        assert!(refusal("layers=[]").contains("integers separated by commas"));
     }
 
     #[test]
@@ -314,7 +390,7 @@ mod tests {
         assert_eq!(
             refusal("real.cart_mas=2"),
             "there is no setting `real.cart_mas`; did you mean `real.cart_mass`? valid keys: \
-             clip, dt, goal, horizon, nominal.cart_mass, real.cart_mass, real.kind, scale"
+             clip, dt, goal, horizon, inertia, layers, limit, nominal.cart_mass, real.cart_mass, real.kind, scale"
         );
         assert!(refusal("cart_mass=2").contains("did you mean `real.cart_mass`?"));
         // Paths that pass through a value or end too early.

@@ -30,11 +30,10 @@ fn rows(text: &str) -> Vec<(String, f64, u64)> {
 
 #[test]
 fn rows_are_chosen_by_prefix_and_have_positive_numbers() {
-    let text =
-        success(&mut command(&["bench", "--quick", "--json", "policy", "env-step-pendulum"]));
+    let text = success(&mut command(&["bench", "--quick", "--json", "policy", "env-step-hopper"]));
     let found = rows(&text);
     let names: Vec<_> = found.iter().map(|(name, ..)| name.as_str()).collect();
-    assert_eq!(names, ["env-step-pendulum", "env-step-pendulum-derivatives", "policy-eval"]);
+    assert_eq!(names, ["env-step-hopper", "env-step-hopper-derivatives", "policy-eval"]);
     for (name, median, n) in &found {
         assert!(*median > 0.0 && *n > 0, "{name}: {median} from {n}");
     }

@@ -263,6 +263,9 @@ pub(crate) fn build(
         true => resting(model),
         false => common.x0(NAME, plant.nx())?,
     };
+    let (q, v) =
+        (x0.rows(0, model.nq()).into_owned(), x0.rows(model.nq(), model.nv()).into_owned());
+    model.check_state(&q, &v)?;
     let [roll, pitch, yaw] = settings.goal_rpy;
     let cost = ReachCost::new(
         model.clone(),

@@ -127,7 +127,7 @@ pub enum TaskError {
     #[error(transparent)]
     Model(#[from] DynamicsError),
     /// A robot's file cannot be read.
-    #[error("task `{task}`: `robot`: {source}")]
+    #[error("task `{task}`: `robot` cannot be read")]
     RobotFile {
         /// Name of the task.
         task: &'static str,
@@ -136,7 +136,7 @@ pub enum TaskError {
         source: RobotFileError,
     },
     /// A robot lacks what a setting asks for.
-    #[error("task `{task}`: `{key}`: robot `{robot}`: {source}")]
+    #[error("task `{task}`: `{key}` does not fit robot `{robot}`")]
     Robot {
         /// Name of the task.
         task: &'static str,

@@ -67,8 +67,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Problem<'a, D, C, E> {
         }
         if let Some(bounds) = self.control_limits {
             for (control, (&low, &high)) in bounds.low.iter().zip(&bounds.high).enumerate() {
-                // Also refuses limits that are not numbers.
-                if !(low <= high) {
+                if low.is_nan() || high.is_nan() || low > high {
                     return Err(DdpError::Limits { control, low, high });
                 }
             }

@@ -349,10 +349,10 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             let Err((node, failure)) = self.sweep(regularization, None) else {
                 return Ok(());
             };
-            if failure == Failure::NotFinite {
-                if let Some(node) = self.first_bad_derivative() {
-                    return Err(Status::NotFinite { node });
-                }
+            if failure == Failure::NotFinite
+                && let Some(node) = self.first_bad_derivative()
+            {
+                return Err(Status::NotFinite { node });
             }
             if !regularization::increase(&mut self.mu, settings) {
                 return Err(match failure {

@@ -1,5 +1,7 @@
 //! Linear-quadratic regulators against dense KKT systems, closed forms and each other.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use ddp::lqr::{
     FiniteHorizon, LqStage, LqTerminal, LqrError, StationaryProblem, continuous, discrete,
     finite_horizon,

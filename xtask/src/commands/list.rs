@@ -6,6 +6,7 @@ use agents::methods;
 use anyhow::Result;
 use bench_tasks::{Entry, registry};
 use clap::Args;
+use ddp::Method;
 
 use crate::cell::CellConfig;
 use crate::plan::{Profile, Selection, figures};
@@ -17,7 +18,7 @@ pub(crate) struct ListArgs {}
 
 /// One heading with a table below it.
 struct Section {
-    heading: &'static str,
+    heading: String,
     table: comfy_table::Table,
 }
 
@@ -28,7 +29,7 @@ impl ListArgs {
     /// A task whose settings cannot be written down, an output that cannot be written to.
     pub(crate) fn run(self) -> Result<()> {
         let mut text = String::new();
-        for Section { heading, table } in [figure_list()?, tasks()?, method_list()] {
+        for Section { heading, table } in [figure_list()?, tasks()?, method_list(), solvers()?] {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{heading}\n{table}\n");
         }
@@ -43,7 +44,7 @@ fn tasks() -> Result<Section> {
         let presets = describe_presets(entry)?;
         table.add_row([entry.name, entry.paper, entry.summary, &presets]);
     }
-    Ok(Section { heading: "Tasks", table })
+    Ok(Section { heading: "Tasks".to_owned(), table })
 }
 
 fn method_list() -> Section {
@@ -51,7 +52,20 @@ fn method_list() -> Section {
     for method in methods() {
         table.add_row([method.name, method.summary]);
     }
-    Section { heading: "Methods", table }
+    Section { heading: "Methods".to_owned(), table }
+}
+
+/// The solvers, with the tasks that they can be used on.
+fn solvers() -> Result<Section> {
+    let mut table = super::table(["solver", "what"]);
+    for method in Method::ALL {
+        table.add_row([method.name(), super::solve::summary(method)]);
+    }
+    let tasks = super::solve::solvable()?.join(", ");
+    Ok(Section {
+        heading: format!("Solvers (cargo xtask solve TASK --solver NAME, for {tasks})"),
+        table,
+    })
 }
 
 /// The figures with the environment steps that each profile takes.
@@ -76,7 +90,7 @@ fn figure_list() -> Result<Section> {
         table.add_row(row);
     }
     Ok(Section {
-        heading: "Figures (cargo xtask reproduce FIGURE; cells they share run once)",
+        heading: "Figures (cargo xtask reproduce FIGURE; cells they share run once)".to_owned(),
         table,
     })
 }

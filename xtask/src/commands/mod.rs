@@ -9,6 +9,7 @@ mod probe;
 mod report;
 mod reproduce;
 mod robot;
+mod solve;
 mod train;
 
 use std::error::Error;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Report(report::ReportArgs),
     /// Print one transition of a task, or a robot's dynamics, with derivatives as JSON
     Probe(probe::ProbeArgs),
+    /// Optimise the trajectory of a task and print it with the derivatives of its value as JSON
+    Solve(solve::SolveArgs),
     /// Check every derivative of tasks against independent sources
     Gradcheck(gradcheck::GradcheckArgs),
     /// Measure how fast this machine learns, beside other libraries where they are installed
@@ -56,6 +59,7 @@ impl Command {
             Self::Play(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Probe(args) => args.run(),
+            Self::Solve(args) => args.run(),
             Self::Gradcheck(args) => args.run(),
             Self::Bench(args) => args.run(),
             Self::CheckRobot(args) => args.run(),

@@ -84,8 +84,7 @@ pub enum LqrError {
     /// Rounding errors left too large a residual.
     #[error(
         "the Riccati equation was solved to a relative residual of {residual:.2e} only (needs \
-         {needed:.0e}) in {iterations} doublings, as some mode is hardly in reach of the control; \
-         add an actuator, or scale states and controls to similar sizes"
+         {needed:.0e}) in {iterations} doublings; bring the weights of `q` to similar sizes"
     )]
     Inaccurate {
         /// The residual that was left, relative to the terms of the equation.
