@@ -71,7 +71,8 @@ impl FromStr for Method {
 }
 
 /// Constants of a solve. The defaults are Crocoddyl's (Mastalli et al. 2020), but for `stop`, which
-/// Crocoddyl sets to 5e-5 for the methods with control limits.
+/// Crocoddyl sets to 5e-5 for the methods with control limits, and for `max_iterations`, where
+/// Crocoddyl's 100 are too few for a swing-up; DVP (Parag et al. 2022) has 1000.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -109,7 +110,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            max_iterations: 100,
+            max_iterations: 1000,
             stop: 1e-9,
             accept_ratio: 0.1,
             accept_rise: 2.0,

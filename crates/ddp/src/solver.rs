@@ -54,6 +54,8 @@ pub struct Solver<'a, D: Dynamics, C: Cost, E: TerminalCost> {
     pub(crate) terminal: CostExpansion,
     riccati: Riccati,
     curvature: Option<HessianProduct>,
+    /// Whether the backward pass takes the curvature of the dynamics.
+    curved: bool,
     /// V_xx gap of each node.
     pub(crate) vxx_gaps: Vec<DVector<f64>>,
     pub(crate) expectation: Expectation,
@@ -95,6 +97,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             terminal: CostExpansion::zeros(ndx, nu),
             riccati: Riccati::new(ndx, nu),
             curvature: method.second_order().then(|| HessianProduct::of(problem.dynamics)),
+            curved: method.second_order(),
             vxx_gaps: vec![DVector::zeros(ndx); horizon + 1],
             expectation: Expectation::default(),
             feasible: false,
@@ -427,6 +430,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             }
             weight /= problem.discount;
         }
+        (e.slope, e.curvature) = (e.slope_part, e.curvature_part);
         self.expectation = e;
         Ok(())
     }
