@@ -31,6 +31,19 @@ pub(crate) mod numbers {
     }
 }
 
+pub(crate) mod vector {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(v: &DVector<f64>, to: S) -> Result<S::Ok, S::Error> {
+        numbers::serialize(v.as_slice(), to)
+    }
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<DVector<f64>, D::Error> {
+        numbers::deserialize(from).map(DVector::from_vec)
+    }
+}
+
 pub(crate) mod vectors {
     use super::*;
 
@@ -50,30 +63,41 @@ pub(crate) mod vectors {
     }
 }
 
+pub(crate) mod matrix {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(m: &DMatrix<f64>, to: S) -> Result<S::Ok, S::Error> {
+        matrices::rows(m).serialize(to)
+    }
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<DMatrix<f64>, D::Error> {
+        matrices::from_rows(&Vec::deserialize(from)?)
+    }
+}
+
 pub(crate) mod matrices {
     use super::*;
 
     pub(crate) fn serialize<S: Serializer>(m: &[DMatrix<f64>], to: S) -> Result<S::Ok, S::Error> {
-        let rows = |m: &DMatrix<f64>| -> Vec<Vec<_>> {
-            m.row_iter()
-                .map(|row| row.iter().map(|v| v.is_finite().then_some(*v)).collect())
-                .collect()
-        };
         to.collect_seq(m.iter().map(rows))
     }
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Vec<DMatrix<f64>>, D::Error> {
         let list: Vec<Vec<Vec<Option<f64>>>> = Vec::deserialize(from)?;
-        list.into_iter().map(|rows| matrix(&rows).ok_or_else(ragged)).collect()
+        list.iter().map(|rows| from_rows(rows)).collect()
     }
 
-    fn matrix(rows: &[Vec<Option<f64>>]) -> Option<DMatrix<f64>> {
-        let columns = rows.first().map_or(0, Vec::len);
-        let even = rows.iter().all(|row| row.len() == columns);
-        even.then(|| DMatrix::from_fn(rows.len(), columns, |i, j| read(rows[i][j])))
+    pub(super) fn rows(m: &DMatrix<f64>) -> Vec<Vec<Option<f64>>> {
+        m.row_iter().map(|row| row.iter().map(|v| v.is_finite().then_some(*v)).collect()).collect()
     }
-    fn ragged<E: Error>() -> E {
-        E::custom("the rows of a matrix differ in length")
+
+    pub(super) fn from_rows<E: Error>(rows: &[Vec<Option<f64>>]) -> Result<DMatrix<f64>, E> {
+        let columns = rows.first().map_or(0, Vec::len);
+        if rows.iter().any(|row| row.len() != columns) {
+            return Err(E::custom("the rows of a matrix differ in length"));
+        }
+        Ok(DMatrix::from_fn(rows.len(), columns, |i, j| read(rows[i][j])))
     }
 }

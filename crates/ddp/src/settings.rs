@@ -15,7 +15,8 @@ pub enum Method {
     /// Iterative LQR (Li and Todorov 2004): first derivatives of the dynamics, feasible after one
     /// step.
     Ilqr,
-    /// Differential dynamic programming (Mayne 1966): second derivatives of the dynamics as well.
+    /// Differential dynamic programming (Mayne 1966): second derivatives of the dynamics as well,
+    /// where the trajectory is feasible and the control Hessians are positive definite with them.
     Ddp,
     /// Feasibility-driven DDP (Mastalli et al. 2020): first derivatives; a guess may have gaps, which
     /// shrink by 1 − α at a step α.

@@ -146,6 +146,13 @@ pub struct Solution {
     /// Multipliers of the gaps: the value's gradient behind each gap, vx + vxx gap.
     #[serde(with = "serde_lists::vectors")]
     pub multipliers: Vec<DVector<f64>>,
+    /// V_x of node 0, behind its gap, as the last backward pass left it: at the iterate before the last
+    /// accepted step and with μ. What Crocoddyl hands out; for comparisons with it only.
+    #[serde(with = "serde_lists::vector")]
+    pub last_vx0: DVector<f64>,
+    /// V_xx of node 0 of the same pass.
+    #[serde(with = "serde_lists::matrix")]
+    pub last_vxx0: DMatrix<f64>,
     /// One row per iteration.
     pub log: Vec<IterationRow>,
 }

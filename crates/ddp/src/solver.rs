@@ -345,17 +345,21 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         Ok(())
     }
 
-    /// The direction of the iteration: backward passes with growing μ until one succeeds.
+    /// The direction of the iteration: backward passes until one succeeds, for full second order
+    /// first with and then without the curvature of the dynamics, at last with growing μ.
     fn direction(&mut self, settings: &Settings) -> Result<(), Status> {
+        self.curved = self.takes_curvature();
         loop {
             let regularization = Regularization { mu: self.mu, plain_value: false };
             let Err((node, failure)) = self.sweep(regularization, None) else {
                 return Ok(());
             };
-            if failure == Failure::NotFinite
-                && let Some(node) = self.first_bad_derivative()
-            {
+            // A number that is not finite also shows as a Hessian that cannot be factorised.
+            if let Some(node) = self.first_bad_derivative() {
                 return Err(Status::NotFinite { node });
+            }
+            if std::mem::take(&mut self.curved) {
+                continue;
             }
             if !regularization::increase(&mut self.mu, settings) {
                 return Err(match failure {
@@ -366,9 +370,16 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         }
     }
 
+    /// The curvature of the dynamics counts on feasible trajectories only: across gaps the costate
+    /// grows with μ, and with it a curvature that no μ makes positive definite.
+    fn takes_curvature(&self) -> bool {
+        self.method.second_order() && self.feasible
+    }
+
     /// Gains of all nodes from their derivatives, with regularisation `mu`; false if some control
     /// Hessian is not positive definite or a value not finite.
     pub fn backward_pass(&mut self, mu: f64) -> bool {
+        self.curved = self.takes_curvature();
         self.sweep(Regularization { mu, plain_value: false }, None).is_ok()
     }
 
@@ -388,8 +399,8 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         for t in (0..=problem.horizon).rev() {
             if let Some(node) = self.nodes.get_mut(t) {
                 self.riccati.discount(problem.discount);
-                if let (Some(product), [scratch, ..]) = (&mut self.curvature, &mut self.scratch[..])
-                {
+                let mut curvature = self.curvature.as_mut().filter(|_| self.curved);
+                if let (Some(product), [scratch, ..]) = (&mut curvature, &mut self.scratch[..]) {
                     self.lambda.as_mut_slice().copy_from_slice(&self.riccati.vx);
                     let (x, u) = (&self.now.xs[t], &self.now.us[t]);
                     let ws = &mut scratch.dynamics;
@@ -406,7 +417,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
                 let model = NodeModel {
                     jacobian: &node.jacobian,
                     cost: &node.cost,
-                    curvature: self.curvature.as_ref(),
+                    curvature: curvature.as_deref(),
                     room: limits.map(|_| (&self.room[0][..], &self.room[1][..])),
                 };
                 self.riccati
@@ -480,6 +491,11 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             vx: vec![DVector::from_element(ndx, f64::NAN); horizon + 1],
             vxx: vec![DMatrix::from_element(ndx, ndx, f64::NAN); horizon + 1],
         };
+        let mut last_vx0 = DVector::from_element(ndx, f64::NAN);
+        let mut last_vxx0 = DMatrix::from_element(ndx, ndx, f64::NAN);
+        if !self.log.is_empty() {
+            self.riccati.value(&mut last_vx0, &mut last_vxx0);
+        }
         let found = self.first_bad_value().is_none() && self.refresh(Some(&mut values))?;
         if !found {
             for node in &mut self.nodes {
@@ -516,6 +532,8 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             vxx: values.vxx,
             gaps: gaps.clone(),
             multipliers,
+            last_vx0,
+            last_vxx0,
             log: self.log.clone(),
         })
     }
@@ -524,6 +542,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
     /// makes that possible.
     pub(crate) fn refresh(&mut self, mut values: Option<&mut Values>) -> Result<bool, DdpError> {
         self.linearize()?;
+        self.curved = self.takes_curvature();
         let mut mu = 0.0;
         loop {
             let regularization = Regularization { mu, plain_value: true };

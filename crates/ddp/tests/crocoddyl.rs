@@ -43,6 +43,8 @@ struct Run {
     cost: f64,
     iterations: usize,
     converged: bool,
+    /// V_x at x₀ of its last backward pass.
+    vx0_raw: Option<Vec<f64>>,
     /// Per iteration: cost, step, and others.
     #[serde(default)]
     path: Vec<(f64, f64, f64, f64, f64, f64, bool)>,
@@ -169,6 +171,9 @@ fn iterations_are_crocoddyls() {
                     let name = format!("{} {} iteration {}", case.name, run.solver, row.iter);
                     close(&name, "cost", &[row.cost], &[step.0], 1e-7);
                     close(&name, "step", &[row.step], &[step.1], 1e-12);
+                }
+                if let Some(vx0) = &run.vx0_raw {
+                    close(&case.name, "last vx0", found.last_vx0.as_slice(), vx0, 1e-6);
                 }
                 if found.iterations != run.iterations {
                     let (ours, theirs) = (found.iterations, run.iterations);
