@@ -9,9 +9,8 @@ use nalgebra::DVector;
 /// `n` states uniform in the box `middle` ± `spread`.
 pub(crate) fn random_starts(n: usize, middle: &[f64], spread: &[f64]) -> Vec<DVector<f64>> {
     let s = &mut Stream::new(0, "hard starts", 0);
-    let mut start = || {
-        DVector::from_fn(middle.len(), |i, _| middle[i] + s.uniform(-spread[i], spread[i]))
-    };
+    let mut start =
+        || DVector::from_fn(middle.len(), |i, _| middle[i] + s.uniform(-spread[i], spread[i]));
     (0..n).map(|_| start()).collect()
 }
 
@@ -51,7 +50,8 @@ impl Tally {
         iterations.sort_unstable();
         let mut costs: Vec<_> = done().map(|s| s.cost).collect();
         costs.sort_unstable_by(f64::total_cmp);
-        let rank = |percent: usize| (iterations.len() * percent / 100).min(iterations.len().max(1) - 1);
+        let rank =
+            |percent: usize| (iterations.len() * percent / 100).min(iterations.len().max(1) - 1);
         let at = |percent| iterations.get(rank(percent)).copied().unwrap_or(0);
         let (converged, limit) = (count(Status::Converged), count(Status::IterationLimit));
         let stuck = count(Status::LineSearchFailed);
