@@ -1,10 +1,12 @@
 #!/bin/sh
 # Creates the virtual environment of the peers in the folder given as argument.
 #
-#   bench/peers/setup.sh [--robots | --learning] FOLDER
+#   bench/peers/setup.sh [--robots | --learning | --crocoddyl] FOLDER
 #
 # With --robots only the packages of the rigid-body rows, with --learning only
-# those of the learning rows; by default both.
+# those of the learning rows; by default both. With --crocoddyl those of the
+# optimal-control rows, which need an environment of their own: Crocoddyl's wheel
+# is bound to another version of Pinocchio.
 #
 # PYTHON (default python3.11) chooses the interpreter. If pip's own settings
 # offer the CPU build of torch (a version ending in +cpu, from an additional
@@ -12,13 +14,14 @@
 # installed, on Linux x86-64 together with the CUDA libraries it links.
 set -eu
 
-learning=yes robots=yes
+learning=yes robots=yes crocoddyl=no
 case ${1:-} in
     --robots) learning=no; shift ;;
     --learning) robots=no; shift ;;
+    --crocoddyl) learning=no robots=no crocoddyl=yes; shift ;;
 esac
 if [ $# -ne 1 ]; then
-    echo "usage: $0 [--robots | --learning] FOLDER" >&2
+    echo "usage: $0 [--robots | --learning | --crocoddyl] FOLDER" >&2
     exit 2
 fi
 folder=$1
@@ -28,6 +31,15 @@ python=${PYTHON:-python3.11}
 "$python" -m venv "$folder"
 pip() { "$folder/bin/python" -m pip --disable-pip-version-check "$@"; }
 
+if [ $crocoddyl = yes ]; then
+    pip install --quiet --no-deps -r "$here/requirements-crocoddyl.txt"
+    "$folder/bin/python" - <<'PYTHON'
+import crocoddyl
+import pinocchio
+
+print(f"crocoddyl {crocoddyl.__version__}, pinocchio {pinocchio.__version__}")
+PYTHON
+fi
 if [ $robots = yes ]; then
     pip install --quiet --no-deps -r "$here/requirements-robots.txt"
     "$folder/bin/python" - <<'PYTHON'

@@ -16,6 +16,7 @@ PACKAGES = (
     "cmeel-urdfdom-headers",
     "mujoco",
     "example-robot-data",
+    "crocoddyl",
 )
 
 

@@ -235,3 +235,55 @@ fn peers_stand_beside_ours_with_the_ratio() {
     let ratio = 3.6e6 / row["median"].as_f64().unwrap();
     assert!((peer["ratio"].as_f64().unwrap() - ratio).abs() < 1e-9 * ratio);
 }
+
+/// Rows of optimal control with their growth and picture.
+#[test]
+fn optimal_control_is_measured_and_drawn_against_the_horizon() {
+    let dir = tempdir().unwrap();
+    let picture = dir.path().join("images/horizons.svg");
+    let names = ["ddp-arm-calc", "ddp-unicycle-20", "ddp-unicycle-tick", "ddp-horizons-unicycle"];
+    let mut bench = command(&["bench", "--quick", "--json", "--horizons"]);
+    let text = success(bench.arg(&picture).args(names));
+    let found = rows(&text);
+    let object: Value = serde_json::from_str(&text).unwrap();
+    let left_out = object["skipped"].as_array().unwrap().len();
+    // Of the arm two passes, one of them over many nodes on one and on two threads as well; two
+    // solves (20 and 200 nodes), two ticks, eight horizons.
+    assert_eq!(found.len() + left_out, 4 + 2 + 2 + 8);
+    for (name, median, _) in &found {
+        assert!(*median > 0.0, "{name}: {median}");
+    }
+    assert!(object["growth"]["unicycle"].is_f64(), "{}", object["growth"]);
+    let svg = fs::read_to_string(picture).unwrap();
+    assert!(svg.contains("horizon T [nodes]") && svg.contains("unicycle (∝ T^"), "{svg}");
+    let message = refusal(&mut command(&["bench", "--quick", "policy", "--horizons", "a.svg"]));
+    assert!(message.contains("ddp-horizons-"), "{message}");
+}
+
+/// Two environments, of which the second has Crocoddyl; its list goes over several lines.
+#[test]
+#[cfg(unix)]
+fn a_peer_is_looked_for_in_every_environment() {
+    let dir = tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+    let row = r#"[\n {\n  \"name\": \"unicycle_t50_tick_1\", \"peer\": \"crocoddyl\",
+        \"unit\": \"us\", \"min\": 9e5, \"median\": 1e6, \"n\": 10\n }\n]"#
+        .replace('\n', "");
+    for (venv, versions, answer) in [
+        (&first, r#"{"crocoddyl": null, "pin": "4.1.0"}"#, "exit 3".to_owned()),
+        (&second, r#"{"crocoddyl": "3.2.1", "pin": "4.0.0"}"#, format!("printf \"{row}\"")),
+    ] {
+        fs::create_dir(venv).unwrap();
+        let script = format!("case \"$1\" in *versions.py) echo '{versions}';; *) {answer};; esac");
+        install_interpreter(venv, &script);
+    }
+    let mut bench = command(&["bench", "--quick", "--json", "ddp-unicycle-tick", "--peers"]);
+    let text = success(bench.arg(&first).arg("--peers").arg(&second));
+    let object: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(object["peer_versions"]["pin"], "4.1.0 and 4.0.0");
+    assert_eq!(object["missing_peers"], Value::Array(Vec::new()));
+    let row = &object["rows"][0];
+    assert_eq!(row["peers"][0]["peer"], "Crocoddyl");
+    assert_eq!(row["peers"][0]["median"].as_f64(), Some(1e6));
+    assert_eq!(row["targets"][0]["what"], "≥ 1× Crocoddyl");
+}

@@ -11,9 +11,9 @@
 //! ```
 //!
 //! That V_x leaves out what clamped controls still move, and so does the slope of the expected
-//! improvement; both vanish at the optimum, and the iterates are those of Crocoddyl. The values that
-//! are handed out are those of the plain quadratic model under the gains found:
-//! V_x = Q_x + Q_xu k − μ Kᵀk, V_xx = Q_xx + Q_xu K − μ KᵀK.
+//! improvement; with both, the iterates are those of Crocoddyl. In general V_x = Q_x + Q_xu k. The values
+//! that are handed out are those of the plain quadratic model under the gains found, with −μ Kᵀk and
+//! −μ KᵀK in addition.
 
 use dynamics::{CostExpansion, HessianProduct, Linearization};
 use nalgebra::{DMatrix, DVector};
@@ -44,6 +44,8 @@ pub(crate) struct NodeModel<'a> {
     pub(crate) curvature: Option<&'a HessianProduct>,
     /// low − u and high − u, where the box holds.
     pub(crate) room: Option<(&'a [f64], &'a [f64])>,
+    /// Whether value and slope count what clamped controls still move.
+    pub(crate) general: bool,
 }
 
 /// How μ enters.
@@ -82,6 +84,8 @@ pub(crate) struct Riccati {
     all: Vec<usize>,
     /// Q_uᵀ k over the free controls and kᵀ Q_uu k of the node.
     pub(crate) linear: f64,
+    /// Σ |Q_u k| over the clamped controls, where `linear` leaves them out.
+    pub(crate) clamped: f64,
     pub(crate) quadratic: f64,
 }
 
@@ -124,6 +128,7 @@ impl Riccati {
             qp: BoxQp::new(m),
             all: (0..m).collect(),
             linear: 0.0,
+            clamped: 0.0,
             quadratic: 0.0,
         }
     }
@@ -260,7 +265,7 @@ impl Riccati {
         k.as_mut_slice().copy_from_slice(&self.k);
         // V_x = Q_x + Q_xu k or Q_x + KᵀQ_u, V_xx = Q_xx − half halfᵀ
         self.vx.copy_from_slice(&self.q[m..m + n]);
-        if regularization.plain_value {
+        if node.general {
             for (j, &k) in self.k.iter().enumerate() {
                 axpy(&mut self.vx, k, &self.qq[j * zp + m..][..n]);
             }
@@ -295,7 +300,15 @@ impl Riccati {
                 self.vxx[i * np + j] = self.vxx[j * np + i];
             }
         }
-        self.linear = free.iter().map(|&j| self.q[j] * self.k[j]).sum();
+        (self.linear, self.clamped) = (0.0, 0.0);
+        for j in 0..m {
+            let part = self.q[j] * self.k[j];
+            if node.general || free.contains(&j) {
+                self.linear += part;
+            } else {
+                self.clamped += part.abs();
+            }
+        }
         self.raise_diagonal(regularization);
         self.quadratic = (0..m).map(|j| self.k[j] * dot(&self.quu[j * m..][..m], &self.k)).sum();
         let finite = |v: &f64| v.abs() < HUGE;

@@ -7,6 +7,9 @@ use crate::kernels::{cholesky, cholesky_solve, dot};
 const MAX_STEPS: usize = 100;
 /// The free gradient is zero below this share of the linear term.
 const TOLERANCE: f64 = 1e-12;
+/// Components closer to a bound than this share of the box (at most of 1) count as on it where their
+/// gradient points outside (Bertsekas 1982).
+const NEAR: f64 = 1e-12;
 /// Share of the linear decrease that a step must bring.
 const ARMIJO: f64 = 0.1;
 /// Halvings of a step at most.
@@ -51,8 +54,13 @@ impl BoxQp {
         for _ in 0..MAX_STEPS {
             self.free.clear();
             for i in 0..n {
-                let (x, g) = (self.x[i], self.gradient[i]);
-                if !(x == low[i] && g > 0.0 || x == high[i] && g < 0.0) {
+                // A component a rounding error away from its bound would stop every step.
+                let near = NEAR * (high[i] - low[i]).min(1.0);
+                if self.gradient[i] > 0.0 && self.x[i] <= low[i] + near {
+                    self.x[i] = low[i];
+                } else if self.gradient[i] < 0.0 && self.x[i] >= high[i] - near {
+                    self.x[i] = high[i];
+                } else {
                     self.free.push(i);
                 }
             }
@@ -145,6 +153,14 @@ mod tests {
                 assert_eq!(qp.free.contains(&i), !at_low && !at_high);
             }
         }
+    }
+
+    #[test]
+    fn a_component_a_rounding_error_away_from_its_bound_stops_nobody() {
+        let (h, q) = ([2.0, 1.9, 1.9, 2.0], [-0.1, 5.0]);
+        let mut qp = BoxQp::new(2);
+        assert!(qp.minimize(&h, &q, &[-1.0, -1e-17], &[1.0, 1.0]));
+        assert!((qp.x[0] - 0.05).abs() < 1e-12 && qp.x[1] == -1e-17, "{:?}", qp.x);
     }
 
     #[test]

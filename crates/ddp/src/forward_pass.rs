@@ -15,9 +15,18 @@ pub(crate) struct Expectation {
     pub(crate) slope: f64,
     /// d₂.
     pub(crate) curvature: f64,
+    /// Σ |Q_u k| over the clamped controls, where the slope leaves them out.
+    pub(crate) clamped: f64,
 }
 
 impl Expectation {
+    /// Discounts what was added so far, before the node in front of it.
+    pub(crate) fn discount(&mut self, gamma: f64) {
+        for part in [&mut self.slope_part, &mut self.curvature_part, &mut self.clamped] {
+            *part *= gamma;
+        }
+    }
+
     pub(crate) fn at(&self, step: f64) -> f64 {
         step * (self.slope + 0.5 * step * self.curvature)
     }
@@ -58,6 +67,7 @@ impl<D: Dynamics, C: Cost, E: TerminalCost> Solver<'_, D, C, E> {
             let small = |v: &f64| v.abs() < HUGE;
             if stepped.is_err() || !small(&to.costs[t]) || !target.iter().all(small) {
                 self.trouble = Some(t);
+                to.costs[t] = f64::NAN;
                 return false;
             }
             if !closing {

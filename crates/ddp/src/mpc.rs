@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use dynamics::{Cost, Dynamics, Plant, TerminalCost};
+use dynamics::{Cost, Dynamics, Plant, TerminalCost, check_vector};
 use nalgebra::DVector;
 
+use crate::settings::{UNLIMITED_SECONDS, check_budget};
 use crate::{DdpError, Guess, Method, Problem, Settings, Solution, Solver, Status};
 
 /// A receding-horizon controller that keeps its plan from tick to tick. After it is made, a tick
@@ -13,7 +14,9 @@ pub struct Mpc<'a, D: Dynamics, C: Cost, E: TerminalCost> {
     solver: Solver<'a, D, C, E>,
     u_guess: DVector<f64>,
     settings: MpcSettings,
-    first: Settings,
+    /// Whether a tick has succeeded.
+    started: bool,
+    /// Whether there is a plan to go on from.
     planned: bool,
     dx: DVector<f64>,
     reference: DVector<f64>,
@@ -22,7 +25,7 @@ pub struct Mpc<'a, D: Dynamics, C: Cost, E: TerminalCost> {
 /// What a tick may do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MpcSettings {
-    /// Iterations per tick at most; the first tick has those of [`Settings`].
+    /// Iterations per tick at most; until a first tick succeeds those of [`Settings`].
     pub iterations: usize,
     /// Seconds per tick after which no new iteration begins.
     pub time_budget: f64,
@@ -33,7 +36,7 @@ pub struct MpcSettings {
 
 impl Default for MpcSettings {
     fn default() -> Self {
-        Self { iterations: 2, time_budget: f64::INFINITY, fresh_gains: true }
+        Self { iterations: 2, time_budget: UNLIMITED_SECONDS, fresh_gains: true }
     }
 }
 
@@ -46,6 +49,8 @@ pub struct Tick {
     pub iterations: usize,
     /// Cost of the plan.
     pub cost: f64,
+    /// Whether the gains belong to the plan itself.
+    pub fresh_gains: bool,
     /// Seconds it took.
     pub seconds: f64,
 }
@@ -65,12 +70,18 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
         if settings.iterations == 0 {
             return Err(DdpError::Setting { key: "iterations", value: 0.0, needed: "at least 1" });
         }
+        let (key, value, right, needed) = check_budget(settings.time_budget);
+        if !right {
+            return Err(DdpError::Setting { key, value, needed });
+        }
+        let (name, nu) = (problem.dynamics.name(), problem.dynamics.nu());
+        check_vector(name, "u_guess", u_guess.as_slice(), nu)?;
         let (nx, ndx) = (problem.dynamics.nx(), problem.dynamics.ndx());
         Ok(Self {
-            solver: Solver::new(problem, method, first.clone())?,
+            solver: Solver::new(problem, method, first)?,
             u_guess: u_guess.clone(),
             settings,
-            first,
+            started: false,
             planned: false,
             dx: DVector::zeros(ndx),
             reference: DVector::zeros(nx),
@@ -80,42 +91,47 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
     /// Plans from the state `x`, which node 0 of the plan stands for.
     ///
     /// # Errors
-    /// As [`Solver::solve`]; the plan before the call is kept where `x` is refused.
+    /// As [`Solver::solve`]; the plan before the call is kept where `x` is refused. After another error
+    /// or [`Status::NotFinite`] the next tick plans from the first guess, within the budget of a tick.
     pub fn tick(&mut self, x: &DVector<f64>) -> Result<Tick, DdpError> {
         let start = Instant::now();
         self.solver.problem.check_state("x", x)?;
         if self.planned {
-            self.solver.settings.max_iterations = self.settings.iterations;
-            self.solver.settings.time_budget = self.settings.time_budget;
             self.solver.x0.copy_from(x);
             self.solver.feasible = false;
         } else {
-            self.solver.settings.max_iterations = self.first.max_iterations;
-            self.solver.settings.time_budget = self.first.time_budget;
             self.solver.set_guess(x, Guess::Repeat(&self.u_guess))?;
         }
+        // Here nobody's path is to be followed.
+        self.solver.exact_box = true;
         // A model that fails on the old plan is asked again from the first guess.
         self.planned = false;
         let status = self.solver.iterate(&mut |_| {})?;
         self.planned = !matches!(status, Status::NotFinite { .. });
-        if self.settings.fresh_gains && self.planned {
-            self.solver.refresh(None)?;
+        if self.planned && !self.started {
+            self.started = true;
+            self.solver.settings.max_iterations = self.settings.iterations;
+            self.solver.settings.time_budget = self.settings.time_budget;
         }
+        let fresh = self.settings.fresh_gains && self.planned && self.solver.refresh(None)?;
         Ok(Tick {
             status,
             iterations: self.solver.log.len(),
             cost: self.solver.cost(),
+            fresh_gains: fresh,
             seconds: start.elapsed().as_secs_f64(),
         })
     }
 
-    /// Moves the plan on by `nodes` nodes; the last control is repeated at its end.
+    /// Moves the plan on by `nodes` nodes (at most the horizon); the last control and its gains are
+    /// repeated at the end.
     ///
     /// # Errors
     /// [`DdpError::Model`] if the model fails beyond the end of the plan.
     pub fn shift(&mut self, nodes: usize) -> Result<(), DdpError> {
         let Solver { problem, now, nodes: models, scratch, t0, .. } = &mut self.solver;
-        for _ in 0..nodes {
+        *t0 += nodes.saturating_sub(problem.horizon);
+        for _ in 0..nodes.min(problem.horizon) {
             now.xs.rotate_left(1);
             now.us.rotate_left(1);
             models.rotate_left(1);
@@ -124,6 +140,8 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
             if last > 0 {
                 let (before, after) = now.us.split_at_mut(last);
                 after[0].copy_from(&before[last - 1]);
+                let (before, after) = models.split_at_mut(last);
+                after[0].gains.copy_from(&before[last - 1].gains);
             }
             if let [scratch, ..] = &mut scratch[..] {
                 let (before, after) = now.xs.split_at_mut(last + 1);
@@ -136,7 +154,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
         Ok(())
     }
 
-    /// Writes the control of node 0 of the plan.
+    /// The control of node 0 of the plan.
     pub fn u0(&self) -> &DVector<f64> {
         &self.solver.now.us[0]
     }
@@ -146,7 +164,8 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
     /// control limits if the method keeps them.
     ///
     /// # Errors
-    /// A state or control of the wrong size, a state that is not finite.
+    /// A state or control of the wrong size, a state or time that is not finite,
+    /// [`DdpError::NoPlan`] before the first tick.
     pub fn control(
         &mut self,
         time: f64,
@@ -154,6 +173,12 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
         u: &mut DVector<f64>,
     ) -> Result<(), DdpError> {
         let Solver { problem, now, nodes, method, .. } = &self.solver;
+        if !self.started {
+            return Err(DdpError::NoPlan);
+        }
+        if !time.is_finite() {
+            return Err(DdpError::Setting { key: "time", value: time, needed: "finite" });
+        }
         problem.check_state("x", x)?;
         let (found, needed) = (u.len(), problem.dynamics.nu());
         if found != needed {
@@ -201,6 +226,8 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
     /// the controller plans, and the plant makes `steps_per_tick` steps under feedback, each
     /// `nodes_per_step` nodes long. The plan is shifted whenever a whole node has passed.
     ///
+    /// A tick whose status is not good does not end the run: the plan before it goes on.
+    ///
     /// # Errors
     /// What a tick or the plant reports.
     pub fn run<P: Plant>(
@@ -211,6 +238,11 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
         schedule: TickSchedule,
         mut disturb: impl FnMut(usize, &mut DVector<f64>),
     ) -> Result<ClosedLoop, DdpError> {
+        let value = schedule.nodes_per_step;
+        if !(value > 0.0 && value.is_finite()) {
+            let needed = "positive and finite";
+            return Err(DdpError::Setting { key: "nodes_per_step", value, needed });
+        }
         let mut x = x0.clone();
         let mut x_next = x0.clone();
         let mut u = self.u_guess.clone();

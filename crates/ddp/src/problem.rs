@@ -58,6 +58,9 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Problem<'a, D, C, E> {
                 return Err(DdpError::Mismatch { model, what, found, needed });
             }
         }
+        if ndx == 0 {
+            return Err(DdpError::Setting { key: "ndx", value: 0.0, needed: "at least 1" });
+        }
         if self.horizon == 0 {
             return Err(DdpError::Setting { key: "horizon", value: 0.0, needed: "at least 1" });
         }
@@ -67,7 +70,8 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Problem<'a, D, C, E> {
         }
         if let Some(bounds) = self.control_limits {
             for (control, (&low, &high)) in bounds.low.iter().zip(&bounds.high).enumerate() {
-                if low.is_nan() || high.is_nan() || low > high {
+                let empty = low > high || low == f64::INFINITY || high == f64::NEG_INFINITY;
+                if low.is_nan() || high.is_nan() || empty {
                     return Err(DdpError::Limits { control, low, high });
                 }
             }
@@ -129,6 +133,15 @@ pub enum DdpError {
     /// A vector that is given has the wrong size or an entry that is not finite.
     #[error(transparent)]
     Input(#[from] DynamicsError),
+    /// An [`Mpc`](crate::Mpc) is asked for a control before its first tick.
+    #[error("there is no plan yet; call `tick` first")]
+    NoPlan,
+    /// A solution's lists do not belong together.
+    #[error("the solution's `{what}` does not fit its other entries; it was changed or cut off")]
+    Damaged {
+        /// The list.
+        what: &'static str,
+    },
     /// The model refuses a state and control of the trajectory.
     #[error("the dynamics failed at node {t}")]
     Model {

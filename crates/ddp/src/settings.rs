@@ -71,6 +71,20 @@ impl FromStr for Method {
     }
 }
 
+/// A time budget that nobody reaches, but that files can hold.
+pub(crate) const UNLIMITED_SECONDS: f64 = 1e9;
+
+/// A row of the checks: key, value, whether it is right, what is needed.
+type Check = (&'static str, f64, bool, &'static str);
+
+pub(crate) fn check_budget(seconds: f64) -> Check {
+    let right = seconds > 0.0 && seconds.is_finite();
+    ("time_budget", seconds, right, "positive and finite, in seconds")
+}
+
+/// Threads at most, each of which has scratch of its own.
+const MAX_THREADS: usize = 1024;
+
 /// Constants of a solve. The defaults are Crocoddyl's (Mastalli et al. 2020), but for `stop`, which
 /// Crocoddyl sets to 5e-5 for the methods with control limits, and for `max_iterations`, where
 /// Crocoddyl's 100 are too few for a swing-up; DVP (Parag et al. 2022) has 1000.
@@ -102,7 +116,7 @@ pub struct Settings {
     pub long_step: f64,
     /// A step not longer than this raises μ.
     pub short_step: f64,
-    /// Seconds after which no new iteration begins.
+    /// Seconds after which no new iteration begins; practically none by default.
     pub time_budget: f64,
     /// Threads that linearise the nodes of one trajectory. The result does not depend on it.
     pub threads: usize,
@@ -123,7 +137,7 @@ impl Default for Settings {
             regularization_factor: 10.0,
             long_step: 0.5,
             short_step: 0.01,
-            time_budget: f64::INFINITY,
+            time_budget: UNLIMITED_SECONDS,
             threads: 1,
         }
     }
@@ -131,7 +145,8 @@ impl Default for Settings {
 
 impl Settings {
     pub(crate) fn check(&self) -> Result<(), DdpError> {
-        let positive = "positive";
+        let in_unit = |value: f64| (0.0..=1.0).contains(&value);
+        let budget = check_budget(self.time_budget);
         let checks = [
             ("stop", self.stop, self.stop >= 0.0, "not negative"),
             (
@@ -172,8 +187,15 @@ impl Settings {
                 self.regularization_factor > 1.0 && self.regularization_factor.is_finite(),
                 "above 1",
             ),
-            ("time_budget", self.time_budget, self.time_budget > 0.0, positive),
-            ("threads", self.threads as f64, self.threads > 0, "at least 1"),
+            ("long_step", self.long_step, in_unit(self.long_step), "in [0, 1]"),
+            ("short_step", self.short_step, in_unit(self.short_step), "in [0, 1]"),
+            budget,
+            (
+                "threads",
+                self.threads as f64,
+                (1..=MAX_THREADS).contains(&self.threads),
+                "from 1 to 1024",
+            ),
         ];
         match checks.into_iter().find(|(_, _, ok, _)| !ok) {
             Some((key, value, _, needed)) => Err(DdpError::Setting { key, value, needed }),

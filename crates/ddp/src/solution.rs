@@ -165,10 +165,26 @@ impl Solution {
     }
 
     /// The trajectory as a feedback policy in the given space of states.
-    #[must_use]
-    pub fn policy<'a>(&'a self, states: States<'a>) -> FeedbackPolicy<'a> {
-        let ndx = self.vx.first().map_or(0, DVector::len);
-        FeedbackPolicy { solution: self, states, dx: DVector::zeros(ndx) }
+    ///
+    /// # Errors
+    /// [`DdpError::Damaged`] for a solution whose lists do not fit each other.
+    pub fn policy<'a>(&'a self, states: States<'a>) -> Result<FeedbackPolicy<'a>, DdpError> {
+        let horizon = self.us.len();
+        let nu = self.us.first().map_or(0, DVector::len);
+        let (nx, ndx) =
+            (self.xs.first().map_or(0, DVector::len), self.gains.first().map_or(0, DMatrix::ncols));
+        let lists = [
+            ("us", horizon > 0 && self.us.iter().all(|u| u.len() == nu)),
+            ("xs", self.xs.len() == horizon + 1 && self.xs.iter().all(|x| x.len() == nx)),
+            (
+                "gains",
+                self.gains.len() == horizon && self.gains.iter().all(|k| k.shape() == (nu, ndx)),
+            ),
+        ];
+        match lists.into_iter().find(|(_, fits)| !fits) {
+            Some((what, _)) => Err(DdpError::Damaged { what }),
+            None => Ok(FeedbackPolicy { solution: self, states, dx: DVector::zeros(ndx) }),
+        }
     }
 }
 

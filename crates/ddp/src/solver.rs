@@ -2,39 +2,24 @@
 
 use std::time::Instant;
 
-use dynamics::{Cost, CostExpansion, Dynamics, HessianProduct, TerminalCost, check_vector};
-use nalgebra::{DMatrix, DVector};
+use dynamics::{Cost, CostExpansion, Dynamics, HessianProduct, TerminalCost};
+use nalgebra::DVector;
 
 use crate::backward_pass::{Failure, HUGE, NodeModel, Regularization, Riccati};
 use crate::forward_pass::Expectation;
+use crate::refresh::Values;
 use crate::regularization;
 use crate::trajectory::{Node, Scratch, Trajectory, all_finite, has_bad_number, linearize};
-use crate::{DdpError, IterationRow, Method, Problem, Settings, Solution, Status};
+use crate::{DdpError, Guess, IterationRow, Method, Problem, Settings, Solution, Status};
 
 /// Rows of the log that are reserved ahead; longer logs allocate.
 const LOG_CAPACITY: usize = 1024;
-/// Rounding error of a sum of costs, in units of the sum of their sizes.
-const ROUNDING: f64 = 4.0 * f64::EPSILON;
-
-/// Where a solve begins.
-#[derive(Debug, Clone, Copy)]
-pub enum Guess<'a> {
-    /// The initial state and this control at every node: a trajectory with gaps, unless x₀ is a rest
-    /// under the control. What Crocoddyl does without a guess.
-    Repeat(&'a DVector<f64>),
-    /// These controls (T of them), rolled out: feasible.
-    Controls(&'a [DVector<f64>]),
-    /// These states (T + 1) and controls (T); gaps are found.
-    Trajectory(&'a [DVector<f64>], &'a [DVector<f64>]),
-}
-
-impl<'a> Guess<'a> {
-    /// The trajectory of a solution, for a warm start.
-    #[must_use]
-    pub fn of(solution: &'a Solution) -> Self {
-        Self::Trajectory(&solution.xs, &solution.us)
-    }
-}
+/// What rounding does to the cost of a roll-out, in units of the sum of its terms' sizes.
+const ROUNDING: f64 = 64.0 * f64::EPSILON;
+/// With a larger μ a small expected improvement does not mean an optimum.
+const TRUSTED_REGULARIZATION: f64 = 1e-5;
+/// Control-limited methods leave Crocoddyl's formulas for the exact ones after a step this short.
+const STUCK_STEP: f64 = 0.01;
 
 /// A solver with its workspace: made once, used for many solves of one problem.
 ///
@@ -52,16 +37,21 @@ pub struct Solver<'a, D: Dynamics, C: Cost, E: TerminalCost> {
     pub(crate) trial: Trajectory,
     pub(crate) nodes: Vec<Node>,
     pub(crate) terminal: CostExpansion,
-    riccati: Riccati,
+    pub(crate) riccati: Riccati,
     curvature: Option<HessianProduct>,
     /// Whether the backward pass takes the curvature of the dynamics.
-    curved: bool,
+    pub(crate) curved: bool,
     /// V_xx gap of each node.
     pub(crate) vxx_gaps: Vec<DVector<f64>>,
     pub(crate) expectation: Expectation,
     /// Whether the trajectory has no gaps.
     pub(crate) feasible: bool,
-    mu: f64,
+    pub(crate) mu: f64,
+    /// Whether control limits count exactly, also for controls that still move to a limit and across
+    /// gaps: see [`NodeModel::general`].
+    pub(crate) exact_box: bool,
+    /// Iterations before the last one.
+    pub(crate) iterations: usize,
     /// The node at which the last roll-out that failed did so.
     pub(crate) trouble: Option<usize>,
     pub(crate) dx: DVector<f64>,
@@ -102,6 +92,8 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             expectation: Expectation::default(),
             feasible: false,
             mu: settings.regularization,
+            exact_box: false,
+            iterations: 0,
             trouble: None,
             dx: DVector::zeros(ndx),
             x_next: DVector::zeros(nx),
@@ -169,74 +161,6 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         &self.log
     }
 
-    /// Puts the solver at a guess; limited controls are moved into their box.
-    ///
-    /// With [`Solver::evaluate`], [`Solver::linearize`], [`Solver::backward_pass`] and
-    /// [`Solver::forward_pass`] it makes an iteration of one's own; [`Solver::solve`] is made of them.
-    ///
-    /// # Errors
-    /// [`DdpError`] for a state or guess of the wrong size or with entries that are not finite.
-    pub fn set_guess(&mut self, x0: &DVector<f64>, guess: Guess<'_>) -> Result<(), DdpError> {
-        let problem = self.problem;
-        let (name, nu) = (problem.dynamics.name(), problem.dynamics.nu());
-        problem.check_state("x0", x0)?;
-        self.x0.copy_from(x0);
-        let length = |what, found, needed| match found == needed {
-            true => Ok(()),
-            false => Err(DdpError::GuessLength { what, found, needed }),
-        };
-        self.now.xs.iter_mut().for_each(|x| x.copy_from(x0));
-        match guess {
-            Guess::Repeat(u) => {
-                check_vector(name, "the guess of the control", u.as_slice(), nu)?;
-                self.now.us.iter_mut().for_each(|to| to.copy_from(u));
-            }
-            Guess::Controls(us) => self.set_controls(us, length)?,
-            Guess::Trajectory(xs, us) => {
-                length("states", xs.len(), problem.horizon + 1)?;
-                self.set_controls(us, length)?;
-                for (to, x) in self.now.xs.iter_mut().zip(xs) {
-                    problem.check_state("a state of the guess", x)?;
-                    to.copy_from(x);
-                }
-            }
-        }
-        if let Some(limits) = problem.control_limits.filter(|_| self.method.boxed()) {
-            for u in &mut self.now.us {
-                let limits = limits.low.iter().zip(&limits.high);
-                u.iter_mut().zip(limits).for_each(|(u, (&low, &high))| *u = u.clamp(low, high));
-            }
-        }
-        // A roll-out from a trajectory with zero gains is feasible.
-        let roll_out = matches!(guess, Guess::Controls(_));
-        if roll_out {
-            for node in &mut self.nodes {
-                node.k.fill(0.0);
-                node.gains.fill(0.0);
-            }
-            self.trouble = None;
-            if self.forward_pass(1.0) {
-                std::mem::swap(&mut self.now, &mut self.trial);
-            }
-        }
-        self.feasible = roll_out && self.trouble.is_none();
-        Ok(())
-    }
-
-    fn set_controls(
-        &mut self,
-        us: &[DVector<f64>],
-        length: impl Fn(&'static str, usize, usize) -> Result<(), DdpError>,
-    ) -> Result<(), DdpError> {
-        length("controls", us.len(), self.problem.horizon)?;
-        for (to, u) in self.now.us.iter_mut().zip(us) {
-            let name = self.problem.dynamics.name();
-            check_vector(name, "a control of the guess", u.as_slice(), to.len())?;
-            to.copy_from(u);
-        }
-        Ok(())
-    }
-
     /// Iterates from where the solver stands.
     pub(crate) fn iterate(
         &mut self,
@@ -255,6 +179,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         let mut was_feasible = false;
         let mut moved = true;
         for iter in 0..settings.max_iterations {
+            self.iterations = iter;
             if iter > 0 && start.elapsed().as_secs_f64() > settings.time_budget {
                 return Ok(Status::TimeBudget);
             }
@@ -269,7 +194,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             moved = accepted.is_some();
             let (step, dv) = accepted.unwrap_or((0.0, 0.0));
             let e = self.expectation;
-            let stop = (e.slope + 0.5 * e.curvature).abs();
+            let stop = (e.slope + 0.5 * e.curvature).abs() + e.clamped;
             if moved {
                 was_feasible = self.feasible;
                 std::mem::swap(&mut self.now, &mut self.trial);
@@ -280,19 +205,30 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             let row = IterationRow { iter, cost, stop, grad: e.slope, reg, step, feas, dv_exp, dv };
             self.log.push(row);
             observer(&row);
+            let invisible = !moved && self.feasible && self.too_small_to_see(&settings);
+            if reg <= TRUSTED_REGULARIZATION && (was_feasible && stop < settings.stop || invisible)
+            {
+                return Ok(Status::Converged);
+            }
+            if self.method.boxed() && !self.exact_box && step <= STUCK_STEP {
+                self.exact_box = true;
+                if !moved {
+                    continue;
+                }
+            }
             if step > settings.long_step {
                 regularization::decrease(&mut self.mu, &settings);
             }
-            if step <= settings.short_step && !regularization::increase(&mut self.mu, &settings) {
+            if (step <= settings.short_step || !moved)
+                && !regularization::increase(&mut self.mu, &settings)
+            {
                 return Ok(match self.trouble {
                     Some(node) if !moved => Status::NotFinite { node },
                     _ => Status::LineSearchFailed,
                 });
             }
-            if was_feasible && stop < settings.stop {
-                return Ok(Status::Converged);
-            }
         }
+        self.iterations = settings.max_iterations;
         Ok(Status::IterationLimit)
     }
 
@@ -320,7 +256,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
     }
 
     /// The first node whose cost or following gap is not finite.
-    fn first_bad_value(&self) -> Option<usize> {
+    pub(crate) fn first_bad_value(&self) -> Option<usize> {
         let Trajectory { costs, gaps, .. } = &self.now;
         let horizon = self.problem.horizon;
         (0..=horizon).find(|&t| {
@@ -372,7 +308,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
 
     /// The curvature of the dynamics counts on feasible trajectories only: across gaps the costate
     /// grows with μ, and with it a curvature that no μ makes positive definite.
-    fn takes_curvature(&self) -> bool {
+    pub(crate) fn takes_curvature(&self) -> bool {
         self.method.second_order() && self.feasible
     }
 
@@ -385,20 +321,23 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
 
     /// The backward pass: gains of all nodes and the parts of the expected improvement that come
     /// with them; with `values` also the value's expansion at each node.
-    fn sweep(
+    pub(crate) fn sweep(
         &mut self,
         regularization: Regularization,
         mut values: Option<&mut Values>,
     ) -> Result<(), (usize, Failure)> {
         let problem = self.problem;
-        let limits = problem.control_limits.filter(|_| self.method.boxed() && self.feasible);
+        // Crocoddyl's first steps from a trajectory with gaps know no limits.
+        let general = self.exact_box || regularization.plain_value;
+        let limits =
+            problem.control_limits.filter(|_| self.method.boxed() && (self.feasible || general));
         let crossing = !self.feasible;
-        let mut weight = problem.discount.powi(problem.horizon.try_into().unwrap_or(i32::MAX));
         let mut e = Expectation::default();
         self.riccati.start(&self.terminal, regularization);
         for t in (0..=problem.horizon).rev() {
             if let Some(node) = self.nodes.get_mut(t) {
                 self.riccati.discount(problem.discount);
+                e.discount(problem.discount);
                 let mut curvature = self.curvature.as_mut().filter(|_| self.curved);
                 if let (Some(product), [scratch, ..]) = (&mut curvature, &mut self.scratch[..]) {
                     self.lambda.as_mut_slice().copy_from_slice(&self.riccati.vx);
@@ -419,12 +358,14 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
                     cost: &node.cost,
                     curvature: curvature.as_deref(),
                     room: limits.map(|_| (&self.room[0][..], &self.room[1][..])),
+                    general,
                 };
                 self.riccati
                     .step(&model, regularization, &mut node.k, &mut node.gains)
                     .map_err(|failure| (t, failure))?;
-                e.slope_part -= weight * self.riccati.linear;
-                e.curvature_part -= weight * self.riccati.quadratic;
+                e.slope_part -= self.riccati.linear;
+                e.curvature_part -= self.riccati.quadratic;
+                e.clamped += self.riccati.clamped;
             }
             if let Some(values) = &mut values {
                 self.riccati.value(&mut values.vx[t], &mut values.vxx[t]);
@@ -435,11 +376,10 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
                 if self.method.keeps_gaps() {
                     let vx_gap: f64 =
                         self.riccati.vx.iter().zip(gap.iter()).map(|(vx, gap)| vx * gap).sum();
-                    e.slope_part -= weight * vx_gap;
-                    e.curvature_part += weight * gap.dot(vxx_gap);
+                    e.slope_part -= vx_gap;
+                    e.curvature_part += gap.dot(vxx_gap);
                 }
             }
-            weight /= problem.discount;
         }
         (e.slope, e.curvature) = (e.slope_part, e.curvature_part);
         self.expectation = e;
@@ -449,14 +389,13 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
     /// Tries α = 1, ½, ¼, …; the first step that is accepted and its improvement.
     fn line_search(&mut self, settings: &Settings) -> Option<(f64, f64)> {
         self.trouble = None;
-        let rounding = settings.min_slope.max(ROUNDING * self.now.scale);
         let mut step = 1.0;
         for _ in 0..settings.n_step_lengths {
             if self.forward_pass(step) {
                 self.expected_improvement();
                 let improvement = self.now.cost - self.trial.cost;
                 let expected = self.expectation.at(step);
-                if self.accepts(settings, improvement, expected, rounding) {
+                if self.accepts(settings, improvement, expected) {
                     return Some((step, improvement));
                 }
             }
@@ -467,97 +406,22 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
 
     /// The Goldstein-like condition of FDDP; the other methods accept every promising step from a
     /// trajectory with gaps.
-    fn accepts(&self, settings: &Settings, improvement: f64, expected: f64, rounding: f64) -> bool {
+    fn accepts(&self, settings: &Settings, improvement: f64, expected: f64) -> bool {
         if expected < 0.0 {
             return self.method.keeps_gaps()
                 && !self.feasible
                 && improvement > settings.accept_rise * expected;
         }
-        let small = self.expectation.slope.abs() < rounding;
         // From a feasible trajectory the cost never rises by more than its rounding error.
-        let harmless = !self.feasible || improvement >= -rounding;
+        let harmless = !self.feasible || improvement >= -ROUNDING * self.now.scale;
         improvement > settings.accept_ratio * expected
-            || (small && harmless)
+            || (self.too_small_to_see(settings) && harmless)
             || (!self.feasible && !self.method.keeps_gaps())
     }
 
-    /// What was found, with gains and values at the trajectory itself: one more linearisation and a
-    /// backward pass without regularisation. Where that fails, the gains need μ and the value is that
-    /// of the policy with those gains, still in the plain quadratic model.
-    pub(crate) fn solution(&mut self, status: Status) -> Result<Solution, DdpError> {
-        let problem = self.problem;
-        let (ndx, nu, horizon) = (problem.dynamics.ndx(), problem.dynamics.nu(), problem.horizon);
-        let mut values = Values {
-            vx: vec![DVector::from_element(ndx, f64::NAN); horizon + 1],
-            vxx: vec![DMatrix::from_element(ndx, ndx, f64::NAN); horizon + 1],
-        };
-        let mut last_vx0 = DVector::from_element(ndx, f64::NAN);
-        let mut last_vxx0 = DMatrix::from_element(ndx, ndx, f64::NAN);
-        if !self.log.is_empty() {
-            self.riccati.value(&mut last_vx0, &mut last_vxx0);
-        }
-        let found = self.first_bad_value().is_none() && self.refresh(Some(&mut values))?;
-        if !found {
-            for node in &mut self.nodes {
-                node.k = DVector::from_element(nu, f64::NAN);
-                node.gains = DMatrix::from_element(nu, ndx, f64::NAN);
-            }
-        }
-        let Trajectory { xs, us, costs, gaps, cost, .. } = &self.now;
-        let mut v = costs.clone();
-        for t in (0..horizon).rev() {
-            v[t] += problem.discount * v[t + 1];
-        }
-        v[0] = *cost;
-        let multiplier =
-            |((vx, vxx), gap): ((&DVector<f64>, &DMatrix<f64>), &DVector<f64>)| vx + vxx * gap;
-        let multipliers = values.vx.iter().zip(&values.vxx).zip(gaps).map(multiplier).collect();
-        Ok(Solution {
-            method: self.method,
-            status,
-            iterations: match status {
-                Status::IterationLimit => self.settings.max_iterations,
-                _ => self.log.len().saturating_sub(1),
-            },
-            cost: *cost,
-            discount: problem.discount,
-            feasible: self.feasible,
-            regularization: self.mu,
-            xs: xs.clone(),
-            us: us.clone(),
-            k: self.nodes.iter().map(|node| node.k.clone()).collect(),
-            gains: self.nodes.iter().map(|node| node.gains.clone()).collect(),
-            v,
-            vx: values.vx,
-            vxx: values.vxx,
-            gaps: gaps.clone(),
-            multipliers,
-            last_vx0,
-            last_vxx0,
-            log: self.log.clone(),
-        })
+    /// Whether the expected improvement drowns in the rounding of the cost.
+    fn too_small_to_see(&self, settings: &Settings) -> bool {
+        let e = &self.expectation;
+        e.slope.abs() + e.clamped < settings.min_slope.max(ROUNDING * self.now.scale)
     }
-
-    /// Linearises at the trajectory and computes gains (and values) there; false if no regularisation
-    /// makes that possible.
-    pub(crate) fn refresh(&mut self, mut values: Option<&mut Values>) -> Result<bool, DdpError> {
-        self.linearize()?;
-        self.curved = self.takes_curvature();
-        let mut mu = 0.0;
-        loop {
-            let regularization = Regularization { mu, plain_value: true };
-            if self.sweep(regularization, values.as_deref_mut()).is_ok() {
-                return Ok(true);
-            }
-            if !regularization::increase(&mut mu, &self.settings) {
-                return Ok(false);
-            }
-        }
-    }
-}
-
-/// Expansion of the value at every node.
-pub(crate) struct Values {
-    pub(crate) vx: Vec<DVector<f64>>,
-    pub(crate) vxx: Vec<DMatrix<f64>>,
 }

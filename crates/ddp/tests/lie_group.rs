@@ -234,7 +234,7 @@ fn the_policy_measures_deviations_on_the_group() {
     let x0 = state(&plant, 1.0, 1);
     let u = DVector::zeros(plant.nu());
     let found = solve(&plant, Method::Fddp, &x0, Guess::Repeat(&u));
-    let mut policy = found.policy(plant.states());
+    let mut policy = found.policy(plant.states()).unwrap();
     let dx = DVector::from_fn(plant.ndx(), |i, _| 0.01 * (i as f64 - 4.0));
     let (mut x, mut u) = (x0.clone(), u);
     assert!(matches!(plant.states(), States::Manifold(_)));

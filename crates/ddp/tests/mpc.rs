@@ -6,8 +6,10 @@ mod common;
 use common::lq::{Lq, random_vector};
 use common::{UnicycleProblem, swing_up};
 use ddp::lqr::finite_horizon;
-use ddp::{DdpError, Method, Mpc, MpcSettings, Problem, Settings, Status, TickSchedule};
-use dynamics::{QuadraticCost, Stream};
+use ddp::{
+    DdpError, Guess, Method, Mpc, MpcSettings, Problem, Settings, Solver, Status, TickSchedule,
+};
+use dynamics::{ActionBounds, QuadraticCost, Stream};
 use nalgebra::{DVector, dvector};
 
 const EVERY_NODE: TickSchedule = TickSchedule { steps_per_tick: 1, nodes_per_step: 1.0 };
@@ -137,4 +139,62 @@ fn settings_and_states_that_do_not_fit_are_refused() {
     assert!(mpc.tick(&dvector![f64::NAN, 0.0, 0.0]).is_err());
     assert!(mpc.control(0.0, &x, &mut dvector![0.0]).is_err());
     assert_eq!(mpc.us(), plan);
+}
+
+fn limited_unicycle(ticks: usize, iterations: usize) -> (f64, f64) {
+    let parts = UnicycleProblem::new(1.0, 1.0);
+    let limits = ActionBounds::symmetric(2, 0.3);
+    let problem = Problem { control_limits: Some(&limits), ..parts.problem(50) };
+    let (x, u) = (dvector![-1.0, -1.0, 1.0], dvector![0.0, 0.0]);
+    let settings = Settings { max_iterations: 1000, stop: 1e-13, ..Settings::default() };
+    let mut solver = Solver::new(problem, Method::BoxFddp, settings.clone()).unwrap();
+    let best = solver.solve(&x, Guess::Repeat(&u)).unwrap().cost;
+    let first = Settings { max_iterations: 1, ..settings };
+    let tick = MpcSettings { iterations, ..MpcSettings::default() };
+    let mut mpc = Mpc::new(problem, Method::BoxFddp, first, tick, &u).unwrap();
+    let costs: Vec<_> = (0..ticks).map(|_| mpc.tick(&x).unwrap().cost).collect();
+    (costs[ticks - 1], best)
+}
+
+#[test]
+fn ticks_within_limits_at_one_state_reach_the_optimum() {
+    for iterations in [1, 2] {
+        let (reached, best) = limited_unicycle(40, iterations);
+        assert!((reached - best).abs() < 1e-6, "{iterations}: {reached} {best}");
+    }
+}
+
+#[test]
+fn a_shifted_plan_ends_with_the_gains_of_its_last_node() {
+    let parts = UnicycleProblem::new(1.0, 1.0);
+    let u = dvector![0.0, 0.0];
+    let problem = parts.problem(10);
+    let mut mpc =
+        Mpc::new(problem, Method::Fddp, Settings::default(), MpcSettings::default(), &u).unwrap();
+    mpc.tick(&dvector![-1.0, -1.0, 1.0]).unwrap();
+    let feedback = |mpc: &mut Mpc<'_, _, _, _>, t: usize| {
+        let (mut moved, mut u) = (mpc.xs()[t].clone(), dvector![0.0, 0.0]);
+        moved[2] += 0.1;
+        mpc.control(t as f64, &moved, &mut u).unwrap();
+        u - &mpc.us()[t]
+    };
+    let last = feedback(&mut mpc, 9);
+    mpc.shift(1).unwrap();
+    assert!((feedback(&mut mpc, 9) - &last).amax() < 1e-12);
+    assert!((feedback(&mut mpc, 8) - last).amax() < 1e-12);
+}
+
+#[test]
+fn controls_without_a_plan_or_a_time_are_refused() {
+    let parts = UnicycleProblem::new(1.0, 1.0);
+    let (x, mut u) = (dvector![-1.0, -1.0, 1.0], dvector![0.0, 0.0]);
+    let settings = || (Settings::default(), MpcSettings::default());
+    let (first, tick) = settings();
+    let mut mpc = Mpc::new(parts.problem(10), Method::Fddp, first, tick, &u.clone()).unwrap();
+    assert_eq!(mpc.control(0.0, &x, &mut u), Err(DdpError::NoPlan));
+    mpc.tick(&x).unwrap();
+    assert!(mpc.control(f64::NAN, &x, &mut u).is_err());
+    let (first, tick) = settings();
+    let wrong = Mpc::new(parts.problem(10), Method::Fddp, first, tick, &dvector![0.0]);
+    assert!(wrong.is_err());
 }

@@ -63,7 +63,7 @@ fn the_policy_follows_the_trajectory_and_corrects_deviations() {
     let x0 = dvector![2.5, 0.0];
     let mut solver = Solver::new(parts.free(), Method::Ddp, Settings::default()).unwrap();
     let found = solver.solve(&x0, Guess::Repeat(&dvector![0.0])).unwrap();
-    let mut policy = found.policy(States::Vector);
+    let mut policy = found.policy(States::Vector).unwrap();
     let mut u = dvector![0.0];
     for (t, x) in found.xs[..found.horizon()].iter().enumerate() {
         policy.control(t, x, &mut u).unwrap();
@@ -94,7 +94,7 @@ fn the_policy_follows_the_trajectory_and_corrects_deviations() {
 #[test]
 fn the_policy_holds_its_last_control_and_refuses_wrong_sizes() {
     let found = solve(10, &dvector![-1.0, -1.0, 1.0], Method::Fddp);
-    let mut policy = found.policy(States::Vector);
+    let mut policy = found.policy(States::Vector).unwrap();
     let (mut u, mut late) = (dvector![0.0, 0.0], dvector![0.0, 0.0]);
     let x = dvector![0.1, 0.2, 0.3];
     policy.control(9, &x, &mut u).unwrap();

@@ -29,7 +29,9 @@ impl ListArgs {
     /// A task whose settings cannot be written down, an output that cannot be written to.
     pub(crate) fn run(self) -> Result<()> {
         let mut text = String::new();
-        for Section { heading, table } in [figure_list()?, tasks()?, method_list(), solvers()?] {
+        for Section { heading, table } in
+            [figure_list()?, tasks()?, method_list(), solvers()?, studies()]
+        {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{heading}\n{table}\n");
         }
@@ -66,6 +68,14 @@ fn solvers() -> Result<Section> {
         heading: format!("Solvers (cargo xtask solve TASK --solver NAME, for {tasks})"),
         table,
     })
+}
+
+fn studies() -> Section {
+    let mut table = super::table(["study", "what"]);
+    for (name, what) in super::study::STUDIES {
+        table.add_row([name, what]);
+    }
+    Section { heading: "Studies (cargo xtask study NAME)".to_owned(), table }
 }
 
 /// The figures with the environment steps that each profile takes.

@@ -10,6 +10,7 @@ mod report;
 mod reproduce;
 mod robot;
 mod solve;
+mod study;
 mod train;
 
 use std::error::Error;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Probe(probe::ProbeArgs),
     /// Optimise the trajectory of a task and print it with the derivatives of its value as JSON
     Solve(solve::SolveArgs),
+    /// Study how solvers converge, and write tables and pictures
+    Study(study::StudyArgs),
     /// Check every derivative of tasks against independent sources
     Gradcheck(gradcheck::GradcheckArgs),
     /// Measure how fast this machine learns, beside other libraries where they are installed
@@ -60,6 +63,7 @@ impl Command {
             Self::Report(args) => args.run(),
             Self::Probe(args) => args.run(),
             Self::Solve(args) => args.run(),
+            Self::Study(args) => args.run(),
             Self::Gradcheck(args) => args.run(),
             Self::Bench(args) => args.run(),
             Self::CheckRobot(args) => args.run(),

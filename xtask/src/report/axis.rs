@@ -54,6 +54,27 @@ impl Axis {
         Self { label: label.to_owned(), range, pixels, ticks, logarithmic: true }
     }
 
+    /// A logarithmic axis over the whole decades around a positive range, with at most nine ticks.
+    pub(crate) fn decades(label: &str, (low, high): (f64, f64), pixels: (f64, f64)) -> Self {
+        let exponent = |value: f64| value.clamp(1e-300, 1e300).log10();
+        let (first, last) =
+            ((exponent(low) + 1e-9).floor() as i32, (exponent(high) - 1e-9).ceil() as i32);
+        let last = last.max(first + 1);
+        let every = ((last - first) as usize).div_ceil(8);
+        let ticks = (first..=last).step_by(every).map(|e| (10_f64.powi(e), power_text(e)));
+        let (ticks, range) = (ticks.collect(), (10_f64.powi(first), 10_f64.powi(last)));
+        Self { label: label.to_owned(), range, pixels, ticks, logarithmic: true }
+    }
+
+    /// A logarithmic axis from the first to the last of some positive numbers in rising order, which
+    /// are its ticks.
+    pub(crate) fn marks(label: &str, marks: &[f64], pixels: (f64, f64)) -> Self {
+        let ends = marks.first().zip(marks.last()).map(|(low, high)| (*low, *high));
+        let ticks = marks.iter().map(|v| (*v, number(*v, usize::from(v.fract() != 0.0)))).collect();
+        let range = ends.filter(|(low, high)| low < high).unwrap_or((1.0, 10.0));
+        Self { label: label.to_owned(), range, pixels, ticks, logarithmic: true }
+    }
+
     /// Pixel of a value; `None` where it has none (not finite, not positive on a log axis).
     pub(crate) fn at(&self, value: f64) -> Option<f64> {
         let ((a, b), (p, q)) = (self.range, self.pixels);
@@ -124,6 +145,26 @@ fn ratio_text(value: f64) -> String {
     let trimmed =
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{trimmed}×")
+}
+
+/// A power of ten: written out near 1, as 10 with a raised exponent elsewhere.
+fn power_text(exponent: i32) -> String {
+    match exponent {
+        0..=4 => number(10_f64.powi(exponent), 0),
+        -2..=-1 => number(10_f64.powi(exponent), exponent.unsigned_abs() as usize),
+        _ => {
+            let raised = |c| match c {
+                '-' => '⁻',
+                '1' => '¹',
+                '2' => '²',
+                '3' => '³',
+                // The digits that are left follow each other.
+                c => char::from_u32('⁰' as u32 + c as u32 - '0' as u32).unwrap_or(c),
+            };
+            let text: String = exponent.to_string().chars().map(raised).collect();
+            format!("10{text}")
+        }
+    }
 }
 
 /// A number with fixed decimals, thousands separators and a real minus sign; "–" if not finite.
@@ -215,11 +256,26 @@ mod tests {
     }
 
     #[test]
+    fn decades_surround_the_range_and_have_few_ticks() {
+        let axis = Axis::decades("", (0.05, 2_300.0), (0.0, 6.0));
+        let texts: Vec<&str> = axis.ticks.iter().map(|t| t.1.as_str()).collect();
+        assert_eq!(texts, ["0.01", "0.1", "1", "10", "100", "1,000", "10,000"]);
+        assert!((axis.at(10.0).unwrap() - 3.0).abs() < 1e-9);
+        let axis = Axis::decades("", (1e-15, 1e2), (0.0, 1.0));
+        let texts: Vec<&str> = axis.ticks.iter().map(|t| t.1.as_str()).collect();
+        assert_eq!(texts, ["10⁻¹⁵", "10⁻¹²", "10⁻⁹", "10⁻⁶", "10⁻³", "1"]);
+        let axis = Axis::marks("", &[10.0, 20.0, 2_000.0], (0.0, 1.0));
+        assert_eq!((axis.range, axis.ticks[2].1.as_str()), ((10.0, 2_000.0), "2,000"));
+    }
+
+    #[test]
     fn degenerate_ranges_still_make_axes() {
         for range in [(f64::NAN, 1.0), (2.0, 2.0), (5.0, -5.0), (f64::INFINITY, 0.0)] {
             let axis = Axis::rounded("", range, (0.0, 10.0), 5);
             assert!(axis.ticks.len() > 1 && axis.range.0 < axis.range.1, "{range:?}");
             assert!(!Axis::logarithmic("", range, (0.0, 10.0)).range.0.is_nan());
+            let decades = Axis::decades("", range, (0.0, 10.0));
+            assert!(decades.ticks.len() > 1 && decades.ticks.len() < 10, "{range:?}");
         }
     }
 

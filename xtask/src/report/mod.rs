@@ -13,6 +13,7 @@ mod cells;
 mod compare;
 mod figures;
 mod html;
+pub(crate) mod lines;
 mod markdown;
 mod ratio;
 mod rollout;

@@ -6,10 +6,11 @@ use anyhow::{Result, bail};
 use bench_tasks::registry;
 
 use super::case::{Case, Precision};
+use super::optimal_control::{Measure, Problems};
 use super::planar::{Planar, Stage};
 use super::robots::{Algorithm, CHAINS, Robot};
 use super::steps::{Stepped, Tasks};
-use super::{child, networks, planar, robots, sobolev, steps};
+use super::{child, networks, optimal_control, planar, robots, sobolev, steps};
 
 /// A row that can be measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,7 @@ enum Kind {
     Environment { task: &'static str, derivatives: bool },
     Tree { robot: Robot, algorithm: Algorithm },
     Planar { model: Planar, stage: Stage },
+    OptimalControl(Measure),
     Sobolev,
     Policy,
     Memory,
@@ -55,6 +57,7 @@ impl Definition {
         &self,
         threads: usize,
         tasks: &'a Tasks,
+        problems: &'a Problems<'_>,
         robots: Option<&Path>,
     ) -> Result<Result<Case<'a>, Unavailable>> {
         let name = &self.name;
@@ -76,6 +79,9 @@ impl Definition {
                 robots::case(name, robot, algorithm, robots)?
             }
             Kind::Planar { model, stage } => planar::case(name, model, stage)?,
+            Kind::OptimalControl(measure) => {
+                optimal_control::case(name, threads, measure, problems)?
+            }
             Kind::Sobolev => sobolev::epochs(name)?,
             Kind::Policy => networks::policy(name)?,
             Kind::Start => child::start_case(name),
@@ -153,6 +159,10 @@ pub(super) fn definitions() -> Vec<Definition> {
         }
     }
     rows.extend(rigid_bodies());
+    rows.extend(optimal_control::rows().into_iter().map(|(name, measure, on_threads, what)| {
+        let threads = if on_threads { BOTH } else { ONE };
+        Definition::new(name, Kind::OptimalControl(measure), threads, &what)
+    }));
     rows.extend([
         Definition::new(
             "sobolev-epoch",
@@ -259,6 +269,8 @@ mod tests {
             ]
         );
         assert_eq!(names(&["chain-"]).len(), 36);
+        assert_eq!(names(&["ddp-unicycle-tick"]), ["ddp-unicycle-tick", "ddp-unicycle-tick-fresh"]);
+        assert_eq!(names(&["ddp-"]).len(), 28);
         assert_eq!(names(&[]).len(), definitions().len());
     }
 

@@ -9,6 +9,8 @@ mod catalogue;
 mod child;
 mod flops;
 mod networks;
+mod optimal_control;
+mod peer_process;
 mod peers;
 mod pinocchio;
 mod planar;
@@ -21,15 +23,16 @@ mod stats;
 mod steps;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use case::{Case, Pools};
 use catalogue::{Unavailable, select};
 use child::Child;
+use optimal_control::Problems;
 use peers::Peers;
 use results::{Measured, Results, Skipped};
 use stats::Series;
@@ -45,16 +48,20 @@ pub(crate) struct BenchArgs {
     /// Measure the rows whose names begin so; all by default
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Measure PyTorch, JAX, Stable-Baselines3, SBX, Pinocchio and MuJoCo in turns with ours, as far
-    /// as they are in this virtual environment (made by `bench/peers/setup.sh`)
+    /// Measure PyTorch, JAX, Stable-Baselines3, SBX, Pinocchio, MuJoCo and Crocoddyl in turns with
+    /// ours, as far as they are in this virtual environment (made by `bench/peers/setup.sh`); may be
+    /// given many times, and the first one that has a peer is taken for it
     #[arg(long, value_name = "VENV")]
-    peers: Option<PathBuf>,
+    peers: Vec<PathBuf>,
     /// Print one JSON object in the place of the table
     #[arg(long)]
     json: bool,
     /// Write a report in Markdown too, and a picture beside it where chains were measured
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Where `ddp-horizons` were measured, draw them to this file
+    #[arg(long, value_name = "FILE")]
+    horizons: Option<PathBuf>,
     /// Few and short samples, to see that everything runs; the numbers mean nothing
     #[arg(long)]
     quick: bool,
@@ -95,19 +102,29 @@ impl BenchArgs {
         }
         let clock = Instant::now();
         let selected = select(&self.names)?;
-        let mut peers = self.peers.as_deref().map(Peers::open).transpose()?;
+        ensure!(
+            self.horizons.is_none()
+                || selected.iter().any(|row| row.name.starts_with(plot::HORIZON)),
+            "`--horizons` draws the rows `{}…`, and none of them is to be measured",
+            plot::HORIZON
+        );
+        let mut peers = match &self.peers[..] {
+            [] => None,
+            folders => Some(Peers::open(folders)?),
+        };
         if cfg!(debug_assertions) {
             tell("built for debugging: every number is too slow; use `cargo xtask bench`");
         }
         let cores = machine::n_cores();
         let pools = Pools::new([1, 2].into_iter().filter(|threads| *threads <= cores))?;
         let tasks = Tasks::build()?;
+        let problems = Problems::new(&tasks)?;
         let robots = peers.as_ref().and_then(Peers::robots);
         let (mut measured, mut skipped): (Vec<Measured<'_>>, _) = (Vec::new(), Vec::new());
         for definition in &selected {
             for &threads in definition.threads {
                 let case = match threads <= cores {
-                    true => definition.case(threads, &tasks, robots.as_deref())?,
+                    true => definition.case(threads, &tasks, &problems, robots.as_deref())?,
                     false => Err(Unavailable(format!("cores on this machine: {cores}"))),
                 };
                 let name = definition.name.clone();
@@ -118,6 +135,7 @@ impl BenchArgs {
             }
         }
         measure(&mut measured, &pools, self.quick, peers.as_mut())?;
+        let rows = results::rows(measured, peers.as_ref());
         let results = Results {
             machine: RunInfo {
                 command: command(std::env::args().skip(1)),
@@ -128,19 +146,21 @@ impl BenchArgs {
             target_features: target_features(),
             missing_peers: peers.as_ref().map_or_else(Default::default, |p| p.missing.clone()),
             peer_versions: peers.as_ref().map_or_else(Default::default, |p| p.versions.clone()),
-            rows: results::rows(measured, peers.as_ref()),
+            growth: plot::growth(&rows).into_iter().collect(),
+            rows,
             skipped,
         };
         self.show(&results)
     }
 
     fn show(&self, results: &Results) -> Result<()> {
+        if let Some((path, picture)) = self.horizons.as_ref().zip(plot::horizons(&results.rows)) {
+            create_parent(path)?;
+            critics::write_file_atomic(path, picture.as_bytes())?;
+            tell(&format!("picture: {}", path.display()));
+        }
         if let Some(path) = &self.out {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if let Some(folder) = folder {
-                fs::create_dir_all(folder)
-                    .with_context(|| format!("cannot create the folder `{}`", folder.display()))?;
-            }
+            create_parent(path)?;
             let picture = plot::chains(&results.rows);
             let file = path.with_extension("svg");
             if let Some(picture) = &picture {
@@ -158,6 +178,13 @@ impl BenchArgs {
         super::print(&text)?;
         Ok(())
     }
+}
+
+/// Creates the folder of a file.
+fn create_parent(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create the folder `{}`", folder.display()))
 }
 
 /// What the compiler was allowed to use everywhere: the portable build has the least, one for this
@@ -230,7 +257,11 @@ mod tests {
 
     #[test]
     fn a_told_command_names_no_folder_of_this_machine() {
-        let arguments = ["bench", "sac", "--peers", "/home/me/peers", "--json"].map(String::from);
-        assert_eq!(command(arguments.into_iter()), "cargo xtask bench sac --peers VENV --json");
+        let arguments =
+            ["bench", "sac", "--peers", "/home/me/a", "--peers", "/home/me/b", "--json"];
+        assert_eq!(
+            command(arguments.map(String::from).into_iter()),
+            "cargo xtask bench sac --peers VENV --peers VENV --json"
+        );
     }
 }

@@ -1,72 +1,15 @@
 //! Other libraries on the same cases: runs the scripts of `bench/peers` and reads what they print.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 
 use serde::Deserialize;
-use thiserror::Error;
 
+use super::peer_process::{PeerError, read};
 use super::pinocchio;
 use super::stats::median;
 use crate::progress::tell;
-
-/// Errors of measuring the peers.
-#[derive(Debug, Error)]
-pub(super) enum PeerError {
-    /// There is no interpreter where a virtual environment has one.
-    #[error(
-        "`{venv}` is no virtual environment: there is no `{python}`; make one with \
-         `bench/peers/setup.sh {venv}`"
-    )]
-    NoPython {
-        /// The folder given.
-        venv: String,
-        /// Where the interpreter was looked for.
-        python: String,
-    },
-    /// No package of any peer is there.
-    #[error(
-        "`{venv}` has no peer: it lacks {}; `bench/peers/setup.sh {venv}` makes an environment that \
-         has them",
-        missing.join(", ")
-    )]
-    Packages {
-        /// The folder given.
-        venv: String,
-        /// Names of the packages.
-        missing: Vec<String>,
-    },
-    /// Interpreter, compiler or program cannot be started.
-    #[error("cannot start `{program}`")]
-    Start {
-        /// What was to be started.
-        program: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A script, or the compiler, ended with an error.
-    #[error("`{script}` failed ({status}): {}", last_line(stderr))]
-    Failed {
-        /// The script with its arguments.
-        script: String,
-        /// How it ended.
-        status: ExitStatus,
-        /// All it wrote to standard error.
-        stderr: String,
-    },
-    /// A script printed something else than its results.
-    #[error("`{script}` printed no results that can be read, but `{found}`")]
-    Output {
-        /// The script with its arguments.
-        script: String,
-        /// Its last line.
-        found: String,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-}
 
 /// Peers of `updates.py`, and the packages that each needs.
 const UPDATES_PEERS: [(&str, &[&str]); 2] =
@@ -88,6 +31,20 @@ const STEPS: [(&str, &str, bool, &[&str]); 3] = [
 const MUJOCO_ROWS: [&str; 4] =
     ["hopper-step", "hopper-jacobians", "halfcheetah-step", "halfcheetah-jacobians"];
 const MUJOCO_NEEDS: [&str; 3] = ["mujoco", "gymnasium", "numpy"];
+/// Rows of `crocoddyl_times.py`, our rows, and the packages that it needs.
+const CROCODDYL_ROWS: [(&str, &str); 10] = [
+    ("arm_t100_calc_per_knot", "ddp-arm-calc"),
+    ("arm_t100_calc_diff_per_knot", "ddp-arm-calc-diff"),
+    ("arm_t100_backward_per_knot", "ddp-arm-backward"),
+    ("arm_t100_forward_per_knot", "ddp-arm-roll-out"),
+    ("arm_t200_solve_fddp", "ddp-arm-solve"),
+    ("unicycle_t20_iteration_fddp", "ddp-unicycle-20"),
+    ("unicycle_t50_iteration_fddp", "ddp-unicycle-50"),
+    ("unicycle_t100_iteration_fddp", "ddp-unicycle-100"),
+    ("unicycle_t200_iteration_fddp", "ddp-unicycle-200"),
+    ("unicycle_t50_tick_1", "ddp-unicycle-tick"),
+];
+const CROCODDYL_NEEDS: [&str; 3] = ["crocoddyl", "pin", "numpy"];
 /// Steps between two marks of `steps.py`, with roll-outs and without.
 const ROLL_OUT: usize = 1024;
 const INTERVAL: usize = 200;
@@ -97,18 +54,38 @@ const INTERVAL: usize = 200;
 struct ScriptRow {
     name: String,
     peer: String,
+    #[serde(default = "one")]
     threads: usize,
     #[serde(flatten)]
     numbers: Numbers,
     n: usize,
 }
 
+/// Threads of a row that does not tell them.
+fn one() -> usize {
+    1
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Numbers {
-    Times { milliseconds_median: f64, milliseconds_min: f64 },
-    ShortTimes { microseconds_median: f64, microseconds_min: f64 },
-    Rates { steps_per_second_median: f64, steps_per_second_max: f64 },
+    Times {
+        milliseconds_median: f64,
+        milliseconds_min: f64,
+    },
+    ShortTimes {
+        microseconds_median: f64,
+        microseconds_min: f64,
+    },
+    Rates {
+        steps_per_second_median: f64,
+        steps_per_second_max: f64,
+    },
+    /// Microseconds.
+    Spread {
+        median: f64,
+        min: f64,
+    },
 }
 
 #[derive(Deserialize)]
@@ -139,11 +116,30 @@ impl PeerSeries {
 /// Row, threads and peer.
 type PeerKey = (String, usize, String);
 
-/// The peers' environment and what has been measured in it.
-pub(super) struct Peers {
+/// One virtual environment.
+struct Environment {
     venv: PathBuf,
+    /// Packages that count and are not installed.
+    missing: Vec<String>,
+}
+
+impl Environment {
+    fn python(&self) -> PathBuf {
+        self.venv.join("bin").join("python")
+    }
+
+    /// The folder of robot descriptions, if it is installed.
+    fn robots(&self) -> Option<PathBuf> {
+        let folder = pinocchio::prefix(&self.venv)?.join("share/example-robot-data/robots");
+        folder.is_dir().then_some(folder)
+    }
+}
+
+/// The peers' environments and what has been measured in them.
+pub(super) struct Peers {
+    environments: Vec<Environment>,
     scripts: PathBuf,
-    /// Version of every package that counts.
+    /// Version of every package that counts; all versions where environments differ.
     pub(super) versions: BTreeMap<String, String>,
     /// Packages that count and are not installed: their rows have no peer.
     pub(super) missing: Vec<String>,
@@ -152,53 +148,70 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// The environment in a folder that `bench/peers/setup.sh` made, with all peers or a part of
+    /// The environments in folders that `bench/peers/setup.sh` made, with all peers or a part of
     /// them.
     ///
     /// # Errors
     /// A folder without interpreter or without any peer.
-    pub(super) fn open(venv: &Path) -> Result<Self, PeerError> {
+    pub(super) fn open(venvs: &[PathBuf]) -> Result<Self, PeerError> {
         let mut peers = Self {
-            venv: venv.to_owned(),
+            environments: Vec::new(),
             scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/peers"),
             versions: BTreeMap::new(),
             missing: Vec::new(),
             series: BTreeMap::new(),
         };
-        let python = peers.python();
-        if !python.exists() {
-            let [venv, python] = [venv, &python].map(|path| path.display().to_string());
-            return Err(PeerError::NoPython { venv, python });
-        }
-        let found: BTreeMap<String, Option<String>> = peers.ask("versions.py", &[])?;
-        for (name, version) in found {
-            match version {
-                Some(version) => _ = peers.versions.insert(name, version),
-                None => peers.missing.push(name),
+        for venv in venvs {
+            let mut environment = Environment { venv: venv.clone(), missing: Vec::new() };
+            let python = environment.python();
+            if !python.exists() {
+                let [venv, python] = [venv, &python].map(|path| path.display().to_string());
+                return Err(PeerError::NoPython { venv, python });
             }
+            let found: BTreeMap<String, Option<String>> =
+                peers.ask(&environment, "versions.py", &[])?;
+            let n = found.len();
+            for (name, version) in found {
+                match version {
+                    Some(version) => peers.add_version(name, &version),
+                    None => environment.missing.push(name),
+                }
+            }
+            if environment.missing.len() == n {
+                let (venv, missing) = (venv.display().to_string(), environment.missing);
+                return Err(PeerError::Packages { venv, missing });
+            }
+            peers.environments.push(environment);
         }
-        if peers.versions.is_empty() {
-            let (venv, missing) = (venv.display().to_string(), peers.missing);
-            return Err(PeerError::Packages { venv, missing });
-        }
+        let names = peers.environments.iter().flat_map(|environment| &environment.missing);
+        let missing: BTreeSet<_> =
+            names.filter(|name| !peers.versions.contains_key(*name)).collect();
+        peers.missing = missing.into_iter().cloned().collect();
         if !peers.missing.is_empty() {
             tell(&format!("not installed among the peers: {}", peers.missing.join(", ")));
         }
         Ok(peers)
     }
 
+    fn add_version(&mut self, name: String, version: &str) {
+        let all = self.versions.entry(name).or_default();
+        if !all.split(" and ").any(|known| known == version) {
+            *all += if all.is_empty() { "" } else { " and " };
+            *all += version;
+        }
+    }
+
     /// The folder of robot descriptions, if it is installed.
     pub(super) fn robots(&self) -> Option<PathBuf> {
-        let folder = pinocchio::prefix(&self.venv)?.join("share/example-robot-data/robots");
-        folder.is_dir().then_some(folder)
+        self.environments.iter().find_map(Environment::robots)
     }
 
-    fn python(&self) -> PathBuf {
-        self.venv.join("bin").join("python")
-    }
-
-    fn has(&self, packages: &[&str]) -> bool {
-        !self.missing.iter().any(|name| packages.contains(&name.as_str()))
+    /// The first environment that has all these packages.
+    fn having(&self, packages: &[&str]) -> Option<&Environment> {
+        let has = |environment: &&Environment| {
+            !environment.missing.iter().any(|name| packages.contains(&name.as_str()))
+        };
+        self.environments.iter().find(has)
     }
 
     /// Compiles what the given rows need, so that it is done before anything is measured.
@@ -207,8 +220,8 @@ impl Peers {
     /// A compiler that is not there or fails.
     pub(super) fn prepare(&self, rows: &[&str]) -> Result<(), PeerError> {
         let arguments = pinocchio::arguments(rows, &self.scripts, self.robots().as_deref());
-        if arguments.is_some() && self.has(&pinocchio::NEEDS) {
-            pinocchio::build(&self.venv, &self.scripts)?;
+        if let Some(environment) = self.having(&pinocchio::NEEDS).filter(|_| arguments.is_some()) {
+            pinocchio::build(&environment.venv, &self.scripts)?;
         }
         Ok(())
     }
@@ -231,29 +244,34 @@ impl Peers {
             let samples = if quick { "1" } else { "3" };
             let cases = UPDATES.iter().filter(|(_, row)| has(row));
             let cases: Vec<&str> = cases.flat_map(|(case, _)| ["--only", case]).collect();
-            let installed = UPDATES_PEERS.iter().filter(|(_, needs)| self.has(needs));
-            let installed: Vec<&str> = installed.map(|(peer, _)| *peer).collect();
-            let peer = match installed[..] {
-                [] => None,
-                [only] => Some(only),
-                _ => Some("all"),
-            };
-            if let Some(peer) = peer.filter(|_| !cases.is_empty()) {
-                let arguments =
-                    ["--threads", &count, "--samples", samples, "--json", "--peer", peer];
-                let printed = self.ask("updates.py", &[&arguments[..], &cases].concat())?;
-                self.add(printed);
-            }
-            for (case, row, whole_roll_outs, needs) in STEPS {
-                if !has(row) || !self.has(needs) {
-                    continue;
+            let mut printed = Vec::new();
+            for environment in &self.environments {
+                let here = |(_, needs): &&(&str, &[&str])| {
+                    self.having(needs).is_some_and(|first| std::ptr::eq(first, environment))
+                };
+                let installed = UPDATES_PEERS.iter().filter(here);
+                let installed: Vec<&str> = installed.map(|(peer, _)| *peer).collect();
+                let peer = match installed[..] {
+                    [] => None,
+                    [only] => Some(only),
+                    _ => Some("all"),
+                };
+                if let Some(peer) = peer.filter(|_| !cases.is_empty()) {
+                    let arguments =
+                        ["--threads", &count, "--samples", samples, "--json", "--peer", peer];
+                    let arguments = [&arguments[..], &cases].concat();
+                    printed.push(self.ask(environment, "updates.py", &arguments)?);
                 }
+            }
+            printed.into_iter().for_each(|rows| self.add(rows));
+            for (case, row, whole_roll_outs, needs) in STEPS {
+                let Some(environment) = self.having(needs).filter(|_| has(row)) else { continue };
                 // The script leaves out what lies before the first mark.
                 let interval = if whole_roll_outs { ROLL_OUT } else { INTERVAL };
                 let marks = if quick { 2 } else { 5 };
                 let steps = (marks * interval).to_string();
                 let arguments = ["--case", case, "--threads", &count, "--steps", &steps];
-                let printed = self.ask("steps.py", &arguments)?;
+                let printed = self.ask(environment, "steps.py", &arguments)?;
                 self.add(printed);
             }
         }
@@ -261,16 +279,25 @@ impl Peers {
         let windows = if quick { "2" } else { "60" };
         let cases = names.iter().filter(|name| MUJOCO_ROWS.contains(name));
         let cases: Vec<&str> = cases.flat_map(|case| ["--only", case]).collect();
-        if !cases.is_empty() && self.has(&MUJOCO_NEEDS) {
+        if let Some(environment) = self.having(&MUJOCO_NEEDS).filter(|_| !cases.is_empty()) {
             let arguments = [&["--windows", windows], &cases[..]].concat();
-            let printed = self.ask("mujoco_steps.py", &arguments)?;
+            let printed = self.ask(environment, "mujoco_steps.py", &arguments)?;
+            self.add(printed);
+        }
+        let cases = CROCODDYL_ROWS.iter().filter(|(_, row)| names.contains(row));
+        let cases: Vec<&str> = cases.flat_map(|(case, _)| ["--only", case]).collect();
+        if let Some(environment) = self.having(&CROCODDYL_NEEDS).filter(|_| !cases.is_empty()) {
+            // Half a second for each row, which is two arguments.
+            let seconds = if quick { 0.01 } else { 0.25 * cases.len() as f64 }.to_string();
+            let arguments = [&["--seconds", &seconds], &cases[..]].concat();
+            let printed = self.ask(environment, "crocoddyl_times.py", &arguments)?;
             self.add(printed);
         }
         if let Some(arguments) =
             pinocchio::arguments(&names, &self.scripts, self.robots().as_deref())
-            && self.has(&pinocchio::NEEDS)
+            && let Some(environment) = self.having(&pinocchio::NEEDS)
         {
-            let program = pinocchio::build(&self.venv, &self.scripts)?;
+            let program = pinocchio::build(&environment.venv, &self.scripts)?;
             let arguments = [vec!["--windows".to_owned(), windows.to_owned()], arguments].concat();
             let printed = read("pinocchio_times", Command::new(program).args(arguments))?;
             self.add(printed);
@@ -290,8 +317,12 @@ impl Peers {
         };
         for row in rows {
             let name = our_name(&row.name);
-            // We count policy evaluations in microseconds.
-            let scale = if name == "policy-eval" { 1e3 } else { 1.0 };
+            // Where a script counts in another unit than we do.
+            let scale = match name.as_str() {
+                "policy-eval" => 1e3,
+                "ddp-arm-solve" => 1e-3,
+                _ => 1.0,
+            };
             let (median, best) = match row.numbers {
                 Numbers::Times { milliseconds_median, milliseconds_min } => {
                     (scale * milliseconds_median, scale * milliseconds_min)
@@ -299,6 +330,7 @@ impl Peers {
                 Numbers::ShortTimes { microseconds_median, microseconds_min } => {
                     (microseconds_median, microseconds_min)
                 }
+                Numbers::Spread { median, min } => (scale * median, scale * min),
                 Numbers::Rates { steps_per_second_median, steps_per_second_max } => {
                     (steps_per_second_median, steps_per_second_max)
                 }
@@ -310,43 +342,20 @@ impl Peers {
         }
     }
 
-    /// Runs a script and reads the last line it prints.
+    /// Runs a script and reads the value that it ends with.
     fn ask<T: for<'de> Deserialize<'de>>(
         &self,
+        environment: &Environment,
         script: &str,
         arguments: &[&str],
     ) -> Result<T, PeerError> {
         let command = [&[script], arguments].concat().join(" ");
         tell(&format!("peers: {command}"));
-        read(&command, Command::new(self.python()).arg(self.scripts.join(script)).args(arguments))
+        read(
+            &command,
+            Command::new(environment.python()).arg(self.scripts.join(script)).args(arguments),
+        )
     }
-}
-
-/// Runs a program and returns what it prints; `name` is what errors call it.
-pub(super) fn run(name: &str, command: &mut Command) -> Result<String, PeerError> {
-    let output = command.output().map_err(|source| PeerError::Start {
-        program: command.get_program().to_string_lossy().into_owned(),
-        source,
-    })?;
-    let [stdout, stderr] =
-        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    if !output.status.success() {
-        // The error itself has one line; a traceback has many.
-        tell(stderr.trim_end());
-        return Err(PeerError::Failed { script: name.to_owned(), status: output.status, stderr });
-    }
-    Ok(stdout)
-}
-
-/// Runs a program and reads the last line it prints.
-fn read<T: for<'de> Deserialize<'de>>(name: &str, command: &mut Command) -> Result<T, PeerError> {
-    let stdout = run(name, command)?;
-    let found = last_line(&stdout);
-    serde_json::from_str(found).map_err(|source| PeerError::Output {
-        script: name.to_owned(),
-        found: found.to_owned(),
-        source,
-    })
 }
 
 /// Our row for a name that a script prints; the newer scripts print our names.
@@ -354,14 +363,13 @@ fn our_name(printed: &str) -> String {
     let ours = match printed {
         "sac_step" => "sac-step",
         "ppo_step" => "ppo-step",
-        _ => UPDATES.iter().find(|(case, _)| *case == printed).map_or(printed, |(_, row)| row),
+        _ => UPDATES
+            .iter()
+            .chain(&CROCODDYL_ROWS)
+            .find(|(case, _)| *case == printed)
+            .map_or(printed, |(_, row)| row),
     };
     ours.to_owned()
-}
-
-/// The last line that is not blank; libraries print notices before the results.
-fn last_line(text: &str) -> &str {
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("")
 }
 
 #[cfg(test)]
@@ -370,7 +378,7 @@ mod tests {
 
     fn peers() -> Peers {
         Peers {
-            venv: PathBuf::new(),
+            environments: Vec::new(),
             scripts: PathBuf::new(),
             versions: BTreeMap::new(),
             missing: Vec::new(),
@@ -416,8 +424,35 @@ mod tests {
     }
 
     #[test]
-    fn results_stand_on_the_last_line() {
-        assert_eq!(last_line("a notice\n[1]\n\n"), "[1]");
-        assert_eq!(last_line(""), "");
+    fn times_of_crocoddyl_are_in_the_units_of_our_rows() {
+        let mut peers = peers();
+        let row = |name| {
+            format!(
+                r#"{{"name": "{name}", "peer": "crocoddyl", "unit": "us",
+            "min": 9000.0, "median": 9500.0, "n": 30}}"#
+            )
+        };
+        let text = format!("[{}, {}]", row("arm_t200_solve_fddp"), row("unicycle_t50_tick_1"));
+        peers.add(serde_json::from_str(&text).unwrap());
+        let found = |row| peers.of(row, 1, "crocoddyl").unwrap().clone();
+        assert_eq!((found("ddp-arm-solve").median(), found("ddp-arm-solve").bests[0]), (9.5, 9.0));
+        assert_eq!(found("ddp-unicycle-tick").median(), 9500.0);
+    }
+
+    #[test]
+    fn the_environment_is_the_first_that_has_all_packages() {
+        let mut peers = peers();
+        for (venv, missing) in [("a", "crocoddyl"), ("b", "mujoco")] {
+            let missing = vec![missing.to_owned()];
+            peers.environments.push(Environment { venv: venv.into(), missing });
+        }
+        for version in ["4.1.0", "4.0.0", "4.1.0"] {
+            peers.add_version("pin".to_owned(), version);
+        }
+        assert_eq!(peers.versions["pin"], "4.1.0 and 4.0.0");
+        let found = |packages: &[&str]| peers.having(packages).map(|found| found.venv.as_path());
+        assert_eq!(found(&["pin"]), Some(Path::new("a")));
+        assert_eq!(found(&["crocoddyl", "pin"]), Some(Path::new("b")));
+        assert_eq!(found(&["crocoddyl", "mujoco"]), None);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::peers::{PeerError, run};
+use super::peer_process::{PeerError, run};
 use super::robots::Robot;
 use crate::progress::tell;
 

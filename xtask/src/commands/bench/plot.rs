@@ -1,134 +1,99 @@
-//! The cost of the algorithms against the number of links, as a picture with two logarithmic axes.
+//! Pictures of rows that come in families: cost against the number of links or the horizon.
 
-use std::fmt::Write as _;
-
+use super::optimal_control::HORIZONS;
 use super::results::Row;
-use super::robots::{CHAINS, Robot};
+use super::robots::CHAINS;
+use crate::report::lines::{Line, Marks, Panel, Scale, Stroke, draw};
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 400.0;
-/// Pixels of the axes' ends: left, right, top, bottom. The right margin has the lines' names.
-const LEFT: f64 = 64.0;
-const RIGHT: f64 = 500.0;
-const TOP: f64 = 20.0;
-const BOTTOM: f64 = 350.0;
-/// Colours of the lines (Okabe and Ito, 2008).
-const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#b1568c", "#b57f00", "#3d7ea6"];
-/// Least distance of two names (pixels).
-const LINE_HEIGHT: f64 = 15.0;
+/// How the rows of chains begin.
+const CHAIN: &str = "chain-";
+/// How the rows of horizons begin.
+pub(super) const HORIZON: &str = "ddp-horizons-";
 
-/// One algorithm: its name, and links with microseconds.
-#[derive(Debug, Clone, PartialEq)]
-struct Line {
-    name: String,
-    points: Vec<(f64, f64)>,
-}
-
-/// The picture, if an algorithm was measured on chains of two lengths at least.
+/// Microseconds of the algorithms on chains, if one was measured on two lengths at least.
 pub(super) fn chains(rows: &[Row]) -> Option<String> {
-    let lines = lines(rows);
-    (!lines.is_empty()).then(|| draw(&lines))
+    // chain-LINKS-ALGORITHM
+    let lines = lines(rows, |name| {
+        let (links, algorithm) = name.strip_prefix(CHAIN)?.split_once('-')?;
+        Some((algorithm, links.parse().ok()?))
+    });
+    let marks = CHAINS.map(|links| links as f64).to_vec();
+    let alt = "Microseconds a call against the number of links, one line for each algorithm";
+    plot(alt, Scale { label: "revolute links", marks: Marks::At(marks) }, "µs a call", lines)
 }
 
-/// The lines with two points or more, in the order of the rows.
-fn lines(rows: &[Row]) -> Vec<Line> {
+/// Microseconds of an iteration against the horizon, beside proportional growth, if a problem was
+/// measured at two horizons at least.
+pub(super) fn horizons(rows: &[Row]) -> Option<String> {
+    let mut lines = horizon_lines(rows);
+    let (first, last) = (HORIZONS[0] as f64, HORIZONS[HORIZONS.len() - 1] as f64);
+    // The guide goes up from the middle of what was measured at the shortest horizon.
+    let starts = lines.iter().filter_map(|line| line.points.first());
+    let levels: Vec<f64> = starts.map(|(horizon, time)| (time / horizon).ln()).collect();
+    let level = (levels.iter().sum::<f64>() / levels.len() as f64).exp();
+    for line in &mut lines {
+        line.name = format!("{} (∝ T^{:.2})", line.name, exponent(&line.points));
+    }
+    if !lines.is_empty() {
+        let points = vec![(first, level * first), (last, level * last)];
+        lines.push(Line { name: "∝ T".to_owned(), stroke: Stroke::Guide, points });
+    }
+    let marks = HORIZONS.map(|horizon| horizon as f64).to_vec();
+    let alt = "Microseconds of an iteration against the horizon, one line for each problem";
+    plot(
+        alt,
+        Scale { label: "horizon T [nodes]", marks: Marks::At(marks) },
+        "µs an iteration",
+        lines,
+    )
+}
+
+/// Problem and exponent of the power of T with which the time of its iterations grows.
+pub(super) fn growth(rows: &[Row]) -> Vec<(String, f64)> {
+    let of = |line: Line| (exponent(&line.points), line.name);
+    horizon_lines(rows).into_iter().map(of).map(|(exponent, name)| (name, exponent)).collect()
+}
+
+fn horizon_lines(rows: &[Row]) -> Vec<Line> {
+    // ddp-horizons-PROBLEM-T
+    lines(rows, |name| {
+        let (problem, horizon) = name.strip_prefix(HORIZON)?.rsplit_once('-')?;
+        Some((problem, horizon.parse().ok()?))
+    })
+}
+
+/// The lines with two points or more, in the order of the rows; `split` gives a row's line and place.
+fn lines(rows: &[Row], split: impl Fn(&str) -> Option<(&str, f64)>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
-    for links in CHAINS {
-        let prefix = Robot::Chain(links).name() + "-";
-        for row in rows {
-            let Some(name) = row.name.strip_prefix(&prefix) else { continue };
-            let point = (links as f64, row.median);
-            match lines.iter_mut().find(|line| line.name == name) {
-                Some(line) => line.points.push(point),
-                None => lines.push(Line { name: name.to_owned(), points: vec![point] }),
-            }
+    for row in rows {
+        let Some((name, x)) = split(&row.name) else { continue };
+        let point = (x, row.median);
+        match lines.iter_mut().find(|line| line.name == name) {
+            Some(line) => line.points.push(point),
+            None => lines.push(Line {
+                name: name.to_owned(),
+                stroke: Stroke::Dotted,
+                points: vec![point],
+            }),
         }
     }
     lines.retain(|line| line.points.len() > 1);
     lines
 }
 
-/// Where a value lies between two ends, by logarithms.
-fn place(value: f64, (low, high): (f64, f64), (from, to): (f64, f64)) -> f64 {
-    from + (value / low).ln() / (high / low).ln() * (to - from)
+fn plot(alt: &str, x: Scale, label: &'static str, lines: Vec<Line>) -> Option<String> {
+    let y = Scale { label, marks: Marks::Decades };
+    (!lines.is_empty()).then(|| draw(alt, &[Panel { title: String::new(), x, y, lines }]))
 }
 
-fn draw(lines: &[Line]) -> String {
-    let times = || lines.iter().flat_map(|line| line.points.iter().map(|(_, time)| *time));
-    let (least, greatest) = super::stats::range(times());
-    // Whole decades around all times.
-    let decade = |time: f64| time.max(1e-3).log10();
-    let (first, last) = (decade(least).floor() as i32, decade(greatest).floor() as i32 + 1);
-    let rows = (10_f64.powi(first), 10_f64.powi(last));
-    let columns = (CHAINS[0] as f64, CHAINS[CHAINS.len() - 1] as f64);
-    let x = |links| place(links, columns, (LEFT, RIGHT));
-    let y = |time| place(time, rows, (BOTTOM, TOP));
-
-    let alt = "Microseconds a call against the number of links, one line for each algorithm";
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-         viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{alt}\" \
-         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#1b1f24\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
-    );
-    // Writing to a string cannot fail.
-    let mut add = |element: String| _ = writeln!(svg, "{element}");
-    let rule = |(x1, y1): (f64, f64), (x2, y2): (f64, f64), colour: &str| {
-        format!(
-            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"{colour}\"/>"
-        )
-    };
-    let text = |x: f64, y: f64, more: &str, text: &str| {
-        format!("<text x=\"{x:.1}\" y=\"{y:.1}\" {more}>{text}</text>")
-    };
-    for links in CHAINS {
-        let at = x(links as f64);
-        add(rule((at, TOP), (at, BOTTOM), "#e8ebee"));
-        add(text(at, BOTTOM + 17.0, "text-anchor=\"middle\"", &links.to_string()));
-    }
-    for exponent in first..=last {
-        let time = 10_f64.powi(exponent);
-        let decimals = usize::try_from(-exponent).unwrap_or(0);
-        add(rule((LEFT, y(time)), (RIGHT, y(time)), "#e8ebee"));
-        add(text(LEFT - 8.0, y(time) + 4.0, "text-anchor=\"end\"", &format!("{time:.decimals$}")));
-    }
-    add(rule((LEFT, BOTTOM), (RIGHT, BOTTOM), "#8b949e"));
-    add(rule((LEFT, TOP), (LEFT, BOTTOM), "#8b949e"));
-    add(text((LEFT + RIGHT) / 2.0, BOTTOM + 38.0, "text-anchor=\"middle\"", "revolute links"));
-    let middle = (TOP + BOTTOM) / 2.0;
-    add(format!(
-        "<text transform=\"translate(18 {middle:.1}) rotate(-90)\" text-anchor=\"middle\">µs a \
-         call</text>"
-    ));
-
-    let mut names = Vec::new();
-    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
-        let points: Vec<(f64, f64)> = line.points.iter().map(|(n, t)| (x(*n), y(*t))).collect();
-        let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        add(format!(
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-            path.join(" ")
-        ));
-        for ((x, y), (_, time)) in points.iter().zip(&line.points) {
-            add(format!(
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\"><title>{time:.3} \
-                 µs</title></circle>"
-            ));
-        }
-        if let Some((_, end)) = points.last() {
-            names.push((*end, &line.name, colour));
-        }
-    }
-    // Names stand at the lines' ends, from the top down and apart.
-    names.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut free = f64::NEG_INFINITY;
-    for (end, name, colour) in names {
-        let at = f64::max(end, free);
-        free = at + LINE_HEIGHT;
-        add(text(RIGHT + 10.0, at + 4.0, &format!("fill=\"{colour}\" font-weight=\"600\""), name));
-    }
-    svg.push_str("</svg>\n");
-    svg
+/// Slope of the least-squares line through the logarithms of the points.
+fn exponent(points: &[(f64, f64)]) -> f64 {
+    let n = points.len() as f64;
+    let logs = || points.iter().map(|(x, y)| (x.ln(), y.ln()));
+    let (mx, my) = logs().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
+    let (xx, xy) = logs()
+        .fold((0.0, 0.0), |(xx, xy), (x, y)| (xx + (x - mx) * (x - mx), xy + (x - mx) * (y - my)));
+    xy / xx
 }
 
 #[cfg(test)]
@@ -150,6 +115,7 @@ mod tests {
             updates_per_second: None,
             gflops: None,
             share_of_peak: None,
+            speed_up: None,
             peers: Vec::new(),
             targets: Vec::new(),
         }
@@ -158,25 +124,39 @@ mod tests {
     #[test]
     fn every_algorithm_with_two_lengths_has_a_line() {
         let rows = [
-            row("chain-2-aba", 0.4),
+            row("chain-2-aba-derivatives", 0.4),
             row("arm-aba", 1.2),
-            row("chain-64-aba", 12.8),
+            row("chain-64-aba-derivatives", 12.8),
             row("chain-64-crba", 20.0),
         ];
-        let found = lines(&rows);
-        assert_eq!(
-            found,
-            [Line { name: "aba".to_owned(), points: vec![(2.0, 0.4), (64.0, 12.8)] }]
-        );
         let svg = chains(&rows).unwrap();
-        // From 0.1 µs to 100 µs: the time 12.8 lies at 0.7024 of the height.
-        assert!(svg.contains("points=\"64.0,283.8 500.0,118.2\""), "{svg}");
-        assert!(svg.contains(">0.1</text>") && svg.contains(">100</text>"), "{svg}");
         assert_eq!(svg.matches("<circle").count(), 2);
+        assert!(svg.contains(">aba-derivatives</text>") && !svg.contains(">crba</text>"), "{svg}");
+        // From 0.1 µs to 100 µs.
+        assert!(svg.contains(">0.1</text>") && svg.contains(">100</text>"), "{svg}");
+        assert_eq!(chains(&rows[1..]), None, "one length makes no picture");
+        assert_eq!(horizons(&rows), None);
     }
 
     #[test]
-    fn one_length_makes_no_picture() {
-        assert_eq!(chains(&[row("chain-2-aba", 0.4), row("arm-aba", 1.0)]), None);
+    fn growth_is_the_slope_of_the_logarithms() {
+        let times = [(10, 30.0), (100, 300.0), (1_000, 3_000.0)];
+        let mut rows: Vec<Row> = times
+            .iter()
+            .map(|(horizon, time)| row(&format!("ddp-horizons-arm-{horizon}"), *time))
+            .collect();
+        rows.push(row("ddp-horizons-unicycle-10", 1.0));
+        rows.push(row("ddp-horizons-unicycle-1000", 100.0));
+        let found = growth(&rows);
+        assert_eq!(
+            found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["arm", "unicycle"]
+        );
+        assert!((found[0].1 - 1.0).abs() < 1e-12 && (found[1].1 - 1.0).abs() < 1e-12, "{found:?}");
+        let svg = horizons(&rows).unwrap();
+        for text in ["arm (∝ T^1.00)", ">∝ T<", "horizon T [nodes]", ">2,000<", "µs an iteration"]
+        {
+            assert!(svg.contains(text), "{text}");
+        }
     }
 }

@@ -26,6 +26,9 @@ pub(super) struct Results {
     pub(super) missing_peers: Vec<String>,
     /// The rows in the order of the table.
     pub(super) rows: Vec<Row>,
+    /// Exponents p of the time ∝ T^p of an iteration at horizon T, by problem.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) growth: BTreeMap<String, f64>,
     /// Rows that were asked for and could not be measured.
     pub(super) skipped: Vec<Skipped>,
 }
@@ -60,6 +63,9 @@ pub(super) struct Row {
     /// The same as a share of the peak of as many threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) share_of_peak: Option<f64>,
+    /// How many times better than the same on one thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) speed_up: Option<f64>,
     /// Other libraries on the same case.
     pub(super) peers: Vec<PeerRow>,
     /// Targets, as far as they were measured.
@@ -116,7 +122,7 @@ enum Target {
     AtMost(f64),
 }
 
-const TARGETS: [(&str, Target); 24] = [
+const TARGETS: [(&str, Target); 35] = [
     ("sac-update", Target::ShareOfPeak(0.7)),
     ("sac-update", Target::TimesPeer("PyTorch", 1.5)),
     ("sac-update", Target::TimesPeer("JAX", 1.1)),
@@ -137,6 +143,17 @@ const TARGETS: [(&str, Target); 24] = [
     ("quadruped-aba-derivatives", Target::TimesPeer("Pinocchio", 1.0)),
     ("humanoid-rnea-derivatives", Target::TimesPeer("Pinocchio", 1.0)),
     ("humanoid-aba-derivatives", Target::TimesPeer("Pinocchio", 1.0)),
+    ("ddp-arm-calc", Target::TimesPeer("Crocoddyl", 1.0)),
+    ("ddp-arm-calc-diff", Target::TimesPeer("Crocoddyl", 1.0)),
+    ("ddp-arm-backward", Target::TimesPeer("Crocoddyl", 1.0)),
+    ("ddp-arm-roll-out", Target::TimesPeer("Crocoddyl", 1.0)),
+    ("ddp-arm-solve", Target::TimesPeer("Crocoddyl", 1.0)),
+    ("ddp-arm-solve", Target::AtMost(30.0)),
+    ("ddp-unicycle-20", Target::TimesPeer("Crocoddyl", 1.0)),
+    ("ddp-unicycle-50", Target::TimesPeer("Crocoddyl", 1.0)),
+    ("ddp-unicycle-100", Target::TimesPeer("Crocoddyl", 1.0)),
+    ("ddp-unicycle-200", Target::TimesPeer("Crocoddyl", 1.0)),
+    ("ddp-unicycle-tick", Target::TimesPeer("Crocoddyl", 1.0)),
     ("hopper-step", Target::TimesPeer("MuJoCo", 3.0)),
     ("halfcheetah-step", Target::TimesPeer("MuJoCo", 3.0)),
     ("hopper-jacobians", Target::TimesPeer("MuJoCo", 5.0)),
@@ -144,13 +161,14 @@ const TARGETS: [(&str, Target); 24] = [
 ];
 
 /// Peers as the scripts and as readers call them.
-const PEERS: [(&str, &str); 6] = [
+const PEERS: [(&str, &str); 7] = [
     ("pytorch", "PyTorch"),
     ("jax", "JAX"),
     ("stable-baselines3", "SB3"),
     ("sbx", "SBX"),
     ("pinocchio", "Pinocchio"),
     ("mujoco", "MuJoCo"),
+    ("crocoddyl", "Crocoddyl"),
 ];
 
 /// A row as it was measured: the case, one line about it, its samples.
@@ -166,9 +184,14 @@ pub(super) fn rows(measured: Vec<Measured<'_>>, peers: Option<&Peers>) -> Vec<Ro
             of_name.map(move |(case, _, series)| (name, case.threads, series.median()))
         })
         .collect();
+    let single: Vec<(String, f64)> = measured
+        .iter()
+        .filter(|(case, ..)| case.threads == 1)
+        .map(|(case, _, series)| (case.name.clone(), series.median()))
+        .collect();
     measured
         .into_iter()
-        .map(|(case, what, samples)| row(case, what, samples, &peaks, peers))
+        .map(|(case, what, samples)| row(case, what, samples, &peaks, &single, peers))
         .collect()
 }
 
@@ -177,10 +200,12 @@ fn row(
     what: String,
     samples: Series,
     peaks: &[(&'static str, usize, f64)],
+    single: &[(String, f64)],
     peers: Option<&Peers>,
 ) -> Row {
     let Case { name, threads, unit, flops, updates_per_step, .. } = case;
     let median = samples.median();
+    let one = single.iter().find(|(of, _)| threads > 1 && *of == name);
     // Rows of operations alone have their rate as the number itself.
     let counted = flops.filter(|_| unit == Unit::Milliseconds);
     let gflops = counted.map(|(flops, _)| 1e-6 * flops / median);
@@ -210,6 +235,7 @@ fn row(
         updates_per_second,
         gflops,
         share_of_peak,
+        speed_up: one.map(|(_, one)| unit.ratio(median, *one)),
         peers,
         name,
     }
@@ -301,6 +327,8 @@ mod tests {
         assert_eq!(found[2].gflops, Some(80.0));
         assert_eq!(found[2].share_of_peak, Some(0.8));
         assert_eq!(found[2].updates_per_second, Some(40.0));
+        assert_eq!([2, 3, 4].map(|i| found[i].speed_up), [None, Some(2.0), None]);
+        assert_eq!(found[1].speed_up, Some(1.6), "more operations a second are better");
         assert_eq!(found[3].share_of_peak, Some(1.0));
         assert!(found[2].targets[0].reached);
         assert_eq!(found[4].share_of_peak, None, "the peak of four threads was not measured");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::results::{Results, Row};
+use super::results::{PeerRow, Results, Row};
 use crate::commands::table;
 use crate::report::RunInfo;
 
@@ -81,11 +81,12 @@ fn cells(row: &Row) -> [String; 9] {
         row.updates_per_second.map(|rate| format!("{} updates/s", short(rate))),
         row.gflops.map(|rate| format!("{} GFLOP/s", short(rate))),
         row.share_of_peak.map(|share| format!("{} of peak", percent(share))),
+        row.speed_up.map(|ratio| format!("{}× one thread", short(ratio))),
     ];
-    let peers = row
-        .peers
-        .iter()
-        .map(|peer| format!("{}: {} ({}×)", peer.peer, with_unit(peer.median), short(peer.ratio)));
+    let peers = row.peers.iter().map(|PeerRow { peer, median, best, ratio, .. }| {
+        let (median, best) = (with_unit(*median), with_unit(*best));
+        format!("{peer}: {median}, best {best} ({}×)", short(*ratio))
+    });
     let targets = row.targets.iter().map(|target| {
         format!("{}: {}", target.what, if target.reached { "reached" } else { "missed" })
     });
@@ -113,6 +114,11 @@ fn notes(results: &Results) -> Vec<String> {
     if !results.missing_peers.is_empty() {
         let missing = results.missing_peers.join(", ");
         notes.push(format!("Not installed among the peers, and not measured: {missing}."));
+    }
+    if !results.growth.is_empty() {
+        let of = |(problem, power): (&String, &f64)| format!("T^{power:.2} ({problem})");
+        let growth: Vec<String> = results.growth.iter().map(of).collect();
+        notes.push(format!("An iteration at horizon T takes a time ∝ {}.", growth.join(", ")));
     }
     notes.extend(results.skipped.iter().map(|skipped| {
         format!("Left out: {} on {} threads; {}.", skipped.name, skipped.threads, skipped.reason)
@@ -149,7 +155,7 @@ fn thousands(digits: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::{PeerRow, Skipped, Verdict};
+    use super::super::results::{Skipped, Verdict};
     use super::super::stats::Series;
     use super::*;
 
@@ -167,6 +173,7 @@ mod tests {
             updates_per_second: Some(81.0),
             gflops: Some(143.4),
             share_of_peak: Some(0.724),
+            speed_up: (threads > 1).then_some(1.6),
             peers: vec![PeerRow {
                 peer: "JAX".to_owned(),
                 median: 15.0,
@@ -188,6 +195,7 @@ mod tests {
             missing_peers: vec!["pin".to_owned(), "mujoco".to_owned()],
             peer_versions: [("jax".to_owned(), "0.1".to_owned())].into(),
             rows: vec![row(1), row(2)],
+            growth: [("arm".to_owned(), 0.987)].into(),
             skipped: vec![Skipped {
                 name: "td3-step".to_owned(),
                 threads: 2,
@@ -202,7 +210,7 @@ mod tests {
         assert!(
             text.contains(
                 "| sac-update | 1 | 12.3 ms | 11.9 ms | 2.1 % | 9 | 81.0 updates/s, 143 GFLOP/s, \
-                 72 % of peak | JAX: 15.0 ms (1.22×) | ≥ 1.1× JAX: reached |\n"
+                 72 % of peak | JAX: 15.0 ms, best 14.0 ms (1.22×) | ≥ 1.1× JAX: reached |\n"
             ),
             "{text}"
         );
@@ -211,6 +219,8 @@ mod tests {
         assert!(text.contains("| peers | jax 0.1 |"), "{text}");
         assert!(text.contains("peers, and not measured: pin, mujoco."), "{text}");
         assert!(text.contains("links](a.svg)"), "{text}");
+        assert!(text.contains("72 % of peak, 1.60× one thread |"), "{text}");
+        assert!(text.contains("a time ∝ T^0.99 (arm)."), "{text}");
         assert!(text.contains("Left out: td3-step on 2 threads; there is one core."), "{text}");
         assert_eq!(text.matches("- `sac-update`: SAC").count(), 1, "{text}");
     }

@@ -36,7 +36,11 @@ impl Tasks {
         Ok(Self(registry().iter().map(build).collect::<Result<_>>()?))
     }
 
-    fn find(&self, name: &str) -> Result<&dyn Task> {
+    /// The task of the given name.
+    ///
+    /// # Errors
+    /// A name that is not in the registry.
+    pub(super) fn find(&self, name: &str) -> Result<&dyn Task> {
         let name = bench_tasks::find(name)?.name;
         let found = self.0.iter().find(|(task, _)| *task == name);
         let (_, task) = found.with_context(|| format!("task `{name}` has not been built"))?;
