@@ -56,6 +56,32 @@ pub enum LearnError {
         /// What is allowed.
         needed: &'static str,
     },
+    /// A method cannot learn on a task.
+    #[error("`{method}` cannot learn on task `{task}`: it needs {needed}")]
+    Unfit {
+        /// The method.
+        method: &'static str,
+        /// The task.
+        task: String,
+        /// What the task lacks.
+        needed: &'static str,
+    },
+    /// No solve gave a label.
+    #[error(
+        "`{method}`, iteration {iteration}: none of {rejected} solves can be used; try a shorter \
+         horizon, other starts, or `method.solver.max_iterations`"
+    )]
+    NoLabels {
+        /// The method.
+        method: &'static str,
+        /// Iteration of the loop, from 0.
+        iteration: usize,
+        /// Solves that were rejected.
+        rejected: usize,
+    },
+    /// A solver cannot start.
+    #[error(transparent)]
+    Solver(#[from] ddp::DdpError),
     /// A run was stored by another configuration than the one that resumes it.
     #[error(
         "{what} of the stored run does not fit this one: found {found}, needed {needed}; use \

@@ -20,6 +20,7 @@
 //! - [`Sac`]: SAC and VG-SAC, one update in the order of the algorithm box; [`SacLearner`] runs it
 //!   on a task.
 //! - [`Ppo`]: the clipped policy gradient, one update; [`PpoLearner`] collects its roll-outs.
+//! - [`dvp`]: value functions learned from trajectory optimisation.
 //! - [`Learner`]: what every method offers; [`methods`]: methods by name with their settings.
 //! - [`train`]: the loop with evaluation, logs, checkpoints, early stop and resume; [`Observer`]
 //!   watches it.
@@ -35,6 +36,7 @@
 
 mod critic_ensemble;
 pub mod csv_log;
+pub mod dvp;
 mod error;
 mod evaluation;
 mod learner;

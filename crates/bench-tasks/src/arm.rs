@@ -22,6 +22,14 @@ pub(crate) struct ArmSettings {
     goal_weight: f64,
     /// Weight of limits that are exceeded.
     limit_weight: f64,
+    /// Part of a joint's range, about its middle, in which no limit is felt.
+    limit_margin: f64,
+    /// Velocity from which on a joint exceeds its limit (rad/s).
+    velocity_limit: f64,
+    /// Weights of the velocities' entries, which count squared.
+    velocity_weights: [f64; 7],
+    /// Rotor inertias [kg·m²].
+    armature: [f64; 7],
 }
 
 impl Default for ArmSettings {
@@ -29,7 +37,15 @@ impl Default for ArmSettings {
     fn default() -> Self {
         let mut x0 = vec![0.0; 14];
         x0[..7].copy_from_slice(&[0.1, 0.7, 0.0, 0.7, -0.5, 1.5, 0.0]);
-        Self { common: reach::dvp_settings(x0), goal_weight: 2.0, limit_weight: 0.1 }
+        Self {
+            common: reach::dvp_settings(x0),
+            goal_weight: 2.0,
+            limit_weight: 0.1,
+            limit_margin: 0.95,
+            velocity_limit: 1.0,
+            velocity_weights: [1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+            armature: reach::ARMATURE,
+        }
     }
 }
 
@@ -45,10 +61,10 @@ pub(crate) fn build(
     variant: Variant,
     settings: &ArmSettings,
 ) -> Result<OptimalControlTask, TaskError> {
-    let ArmSettings { common, goal_weight, limit_weight } = settings;
+    let common = &settings.common;
     common.check_weights(NAME)?;
     let goal = common.goal(NAME, 3)?;
-    let robot = reach::arm();
+    let robot = reach::arm(settings.armature);
     let plant = reach::plant(NAME, &robot.name, &robot, Base::Fixed, common.dt)?;
     let model = plant.model();
     let tool = model.find_frame("tool").map_err(|source| TaskError::Robot {
@@ -58,14 +74,16 @@ pub(crate) fn build(
         source,
     })?;
     let mut cost_settings = CostSettings {
-        goal_weight: *goal_weight,
+        goal_weight: settings.goal_weight,
         control_weight: common.control_weight,
         state_weight: common.state_weight,
-        limit_weight: *limit_weight,
+        limit_weight: settings.limit_weight,
+        limit_margin: settings.limit_margin,
+        velocity_limits: DVector::repeat(7, settings.velocity_limit),
         terminal_weight: common.last_weight(),
         ..CostSettings::new(model, common.dt, Vector3::new(goal[0], goal[1], goal[2]))
     };
-    cost_settings.state_weights[8] = 2.0;
+    cost_settings.state_weights.rows_mut(7, 7).copy_from_slice(&settings.velocity_weights);
     let cost = ReachCost::new(model.clone(), tool, plant.motors(), cost_settings)?;
 
     // Uniform in the box within the limits of the joints, which is a box again.

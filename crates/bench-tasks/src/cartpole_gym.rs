@@ -20,10 +20,8 @@ const NAME: &str = "cartpole-gym";
 pub(crate) struct CartpoleGymSettings {
     #[serde(flatten)]
     common: OptimalControlSettings,
-    /// Coulomb friction coefficient of the cart on its track.
-    cart_friction: f64,
-    /// Viscous friction of the hinge [N·m·s].
-    pole_friction: f64,
+    #[serde(flatten)]
+    model: CartpoleGymParameters,
 }
 
 impl Default for CartpoleGymSettings {
@@ -40,7 +38,7 @@ impl Default for CartpoleGymSettings {
             u_max: None,
             x0: vec![0.0, PI, 0.0, 0.0],
         };
-        Self { common, cart_friction: 0.0, pole_friction: 0.0 }
+        Self { common, model: CartpoleGymParameters::default() }
     }
 }
 
@@ -50,14 +48,9 @@ pub(crate) fn build(
     variant: Variant,
     settings: &CartpoleGymSettings,
 ) -> Result<OptimalControlTask, TaskError> {
-    let CartpoleGymSettings { common, cart_friction, pole_friction } = settings;
+    let CartpoleGymSettings { common, model } = settings;
     let [stage, terminal] = common.quadratic(NAME, &[1.0; 4], 1, |w| w)?;
-    let model = CartpoleGym::new(CartpoleGymParameters {
-        cart_friction: *cart_friction,
-        pole_friction: *pole_friction,
-        ..CartpoleGymParameters::default()
-    })?;
-    let nominal = TaskModel::generic(Euler::new(model, common.dt)?);
+    let nominal = TaskModel::generic(Euler::new(CartpoleGym::new(*model)?, common.dt)?);
     let us0 = DVector::zeros(1);
     let parts = OptimalControlParts {
         name: NAME,

@@ -6,6 +6,7 @@ use std::f64::consts::PI;
 use dynamics::ActionBounds;
 use dynamics::models::{Pendulum, PendulumParameters};
 use nalgebra::DVector;
+use serde::{Deserialize, Serialize};
 
 use crate::optimal_control::{OptimalControlParts, OptimalControlTask, TaskModel};
 use crate::optimal_control_settings::OptimalControlSettings;
@@ -13,17 +14,35 @@ use crate::{TaskError, Variant};
 
 const NAME: &str = "pendulum-ddp";
 
-/// 100 steps of 0.05 s from hanging to upright. The paper does not print its weights.
-pub(crate) fn settings() -> OptimalControlSettings {
-    OptimalControlSettings {
-        horizon: 100,
-        dt: 0.05,
-        state_weight: 0.01,
-        control_weight: 0.001,
-        terminal_weight: Some(10.0),
-        goal: vec![0.0; 2],
-        u_max: None,
-        x0: vec![PI, 0.0],
+/// Everything about the task that can be set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PendulumDdpSettings {
+    #[serde(flatten)]
+    common: OptimalControlSettings,
+    /// Mass of the rod (kg).
+    mass: f64,
+    /// Length of the rod (m).
+    length: f64,
+    /// Gravity [m/s²].
+    gravity: f64,
+}
+
+impl Default for PendulumDdpSettings {
+    /// 100 steps of 0.05 s from hanging to upright. The paper does not print its weights.
+    fn default() -> Self {
+        let common = OptimalControlSettings {
+            horizon: 100,
+            dt: 0.05,
+            state_weight: 0.01,
+            control_weight: 0.001,
+            terminal_weight: Some(10.0),
+            goal: vec![0.0; 2],
+            u_max: None,
+            x0: vec![PI, 0.0],
+        };
+        let PendulumParameters { mass, length, gravity, .. } = PendulumParameters::default();
+        Self { common, mass, length, gravity }
     }
 }
 
@@ -31,16 +50,19 @@ pub(crate) fn settings() -> OptimalControlSettings {
 /// ℓ_T = w_T ‖x − goal‖². The angle is a plain number, 0 upright.
 pub(crate) fn build(
     variant: Variant,
-    settings: &OptimalControlSettings,
+    settings: &PendulumDdpSettings,
 ) -> Result<OptimalControlTask, TaskError> {
-    let [stage, terminal] = settings.quadratic(NAME, &[1.0; 2], 1, |w| w)?;
+    let PendulumDdpSettings { common, mass, length, gravity } = settings;
+    let [stage, terminal] = common.quadratic(NAME, &[1.0; 2], 1, |w| w)?;
     // Limits that no number exceeds.
     let free = PendulumParameters {
         max_torque: f64::MAX,
         max_speed: f64::MAX,
-        ..PendulumParameters::default()
+        mass: *mass,
+        length: *length,
+        gravity: *gravity,
     };
-    let nominal = TaskModel::generic(Pendulum::new(free, settings.dt)?);
+    let nominal = TaskModel::generic(Pendulum::new(free, common.dt)?);
     let us0 = DVector::zeros(1);
     let parts = OptimalControlParts {
         name: NAME,
@@ -48,12 +70,12 @@ pub(crate) fn build(
         nominal,
         stage: Box::new(stage),
         terminal: Box::new(terminal),
-        horizon: settings.horizon,
-        dt: settings.dt,
-        x0: settings.x0(NAME, 2)?,
+        horizon: common.horizon,
+        dt: common.dt,
+        x0: common.x0(NAME, 2)?,
         // Gymnasium's reset, which begins at any angle.
         start_spread: vec![PI, 1.0],
-        control_limits: settings.control_limits(NAME, &us0)?,
+        control_limits: common.control_limits(NAME, &us0)?,
         us0,
         // The torque of Gymnasium.
         action_bounds: ActionBounds::symmetric(1, 2.0),

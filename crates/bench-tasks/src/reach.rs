@@ -43,7 +43,9 @@ pub(crate) struct ReachSettings {
     orientation_weight: f64,
     /// Weight of limits that are exceeded.
     limit_weight: f64,
-    /// Velocity from which on a joint exceeds its limit (rad/s, m/s).
+    /// Part of a joint's range, about its middle, in which no limit is felt.
+    limit_margin: f64,
+    /// Velocity from which on a joint exceeds its limit (rad/s, m/s); a large number for none.
     velocity_limit: f64,
     /// Whether motors keep within the limits of the file.
     effort_limits: bool,
@@ -63,6 +65,7 @@ impl Default for ReachSettings {
             goal_weight: 2.0,
             orientation_weight: 0.0,
             limit_weight: 0.1,
+            limit_margin: 0.95,
             velocity_limit: 1.0,
             effort_limits: false,
             substeps: 1,
@@ -85,11 +88,14 @@ pub(crate) fn dvp_settings(x0: Vec<f64>) -> OptimalControlSettings {
     }
 }
 
-/// The arm of DVP with its rotor inertias.
-pub(crate) fn arm() -> RobotDescription {
+/// Rotor inertias of DVP's arm [kg·m²].
+pub(crate) const ARMATURE: [f64; 7] = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01];
+
+/// The arm of DVP with rotor inertias.
+pub(crate) fn arm(armature: [f64; 7]) -> RobotDescription {
     let mut robot = iiwa14();
     let turning = robot.joints.iter_mut().filter(|joint| !joint.home.is_empty());
-    for (joint, armature) in turning.zip([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01]) {
+    for (joint, armature) in turning.zip(armature) {
         joint.properties.armature = armature;
     }
     robot
@@ -237,7 +243,7 @@ pub(crate) fn build(
     common.check_weights(NAME)?;
     let goal = common.goal(NAME, 3)?;
     let robot = match file.as_str() {
-        "" => arm(),
+        "" => arm(ARMATURE),
         file => load_robot(Path::new(file), MjcfOptions::default())
             .map_err(|source| TaskError::RobotFile { task: NAME, source })?,
     };
@@ -278,6 +284,7 @@ pub(crate) fn build(
             control_weight: common.control_weight,
             state_weight: common.state_weight,
             limit_weight: settings.limit_weight,
+            limit_margin: settings.limit_margin,
             velocity_limits: DVector::repeat(model.nv(), settings.velocity_limit),
             terminal_weight: common.last_weight(),
             ..CostSettings::new(model, common.dt, Vector3::new(goal[0], goal[1], goal[2]))

@@ -16,9 +16,10 @@ use crate::double_pendulum::{self, DoublePendulumSettings};
 use crate::half_cheetah::{HalfCheetah, HalfCheetahSettings};
 use crate::hopper::{Hopper, HopperSettings};
 use crate::pendulum::{Pendulum, PendulumSettings};
+use crate::pendulum_ddp::{self, PendulumDdpSettings};
 use crate::quadrotor::{self, QuadrotorSettings};
 use crate::reach::ReachSettings;
-use crate::{arm, pendulum_ddp, reach, unicycle};
+use crate::{arm, reach, unicycle};
 
 /// Which model plays the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,7 +244,7 @@ const PENDULUM_DDP: Entry = Entry {
     name: "pendulum-ddp",
     summary: "swing a pendulum up with any torque (2 states, 1 action)",
     paper: "dvp",
-    settings: |_| table("pendulum-ddp", &pendulum_ddp::settings()),
+    settings: |_| table("pendulum-ddp", &PendulumDdpSettings::default()),
     build: |variant, settings| {
         Ok(Box::new(pendulum_ddp::build(variant, &typed("pendulum-ddp", settings)?)?))
     },

@@ -15,8 +15,15 @@ fn build(name: &str, changes: &str) -> Result<Box<dyn BenchTask>, TaskError> {
     (entry.build)(Variant::Real, &settings)
 }
 
-fn refusal(changes: &str) -> String {
-    build("reach", changes).map(drop).unwrap_err().to_string()
+fn refusal(settings: &str) -> String {
+    let Err(error) = build("reach", settings) else { panic!("{settings} is accepted") };
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// A robot's file that is removed at the end.
@@ -197,12 +204,12 @@ fn refusals_name_file_key_and_what_there_is() {
     let path = file.path();
     let text = refusal(&file.and("frame = \"hnad\""));
     let expected = format!(
-        "task `reach`: `frame`: robot `{path}`: there is no frame `hnad`; there are: base, upper, \
-         lower, hand"
+        "task `reach`: `frame` does not fit robot `{path}`: there is no frame `hnad`; there are: \
+         base, upper, lower, hand"
     );
     assert_eq!(text, expected);
     let text = refusal("robot = \"no/such.urdf\"");
-    assert!(text.starts_with("task `reach`: `robot`: no/such.urdf"), "{text}");
+    assert!(text.starts_with("task `reach`: `robot` cannot be read: no/such.urdf"), "{text}");
     let text = refusal(&file.and("frame = \"base\""));
     assert!(text.contains("the number of joints that move the frame is 0"), "{text}");
     let weak = RobotFile::new(&ARM.replace("EFFORT", ""));

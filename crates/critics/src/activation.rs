@@ -53,6 +53,15 @@ impl Activation {
         })
     }
 
+    /// φ‴(z).
+    #[must_use]
+    pub fn third<T: Real>(self, z: T) -> T {
+        with_curve!(self, C => {
+            let (h, gate) = C::value(z);
+            C::third(h, gate)
+        })
+    }
+
     /// Whether the passes below need a gate beside every output.
     pub(crate) fn is_gated(self) -> bool {
         matches!(self, Self::Silu | Self::Softplus)
@@ -102,6 +111,19 @@ impl Activation {
             PullBackTwice::<C, T> { h, gate, z_dot, bar, bar_dot, curve: PhantomData }
         ));
     }
+
+    /// φ′, φ″ and φ‴ of a whole layer.
+    pub(crate) fn derivatives<T: Real>(self, h: &[T], gate: &[T], out: Derivatives<'_, T>) {
+        debug_assert!(!self.is_gated() || gate.len() == h.len());
+        with_curve!(self, C => dispatch(Differentiate::<C, T> { h, gate, out, curve: PhantomData }));
+    }
+}
+
+/// Where [`Activation::derivatives`] writes φ′, φ″ and φ‴, each as long as the layer.
+pub(crate) struct Derivatives<'a, T> {
+    pub(crate) slope: &'a mut [T],
+    pub(crate) curvature: &'a mut [T],
+    pub(crate) third: &'a mut [T],
 }
 
 /// Runs a pass compiled for the instruction path of this process.
@@ -149,6 +171,8 @@ trait Curve<T: Real>: Copy {
     fn slope(h: T, gate: T) -> T;
     /// φ″ from φ and gate.
     fn curvature(h: T, gate: T) -> T;
+    /// φ‴ from φ and gate.
+    fn third(h: T, gate: T) -> T;
 }
 
 /// Binds `$curve` to the [`Curve`] of an activation within `$body`.
@@ -205,6 +229,10 @@ impl<T: Real> Curve<T> for IdentityCurve {
     fn curvature(_h: T, _gate: T) -> T {
         T::ZERO
     }
+    #[inline(always)]
+    fn third(_h: T, _gate: T) -> T {
+        T::ZERO
+    }
 }
 
 impl<T: Real> Curve<T> for TanhCurve {
@@ -222,6 +250,13 @@ impl<T: Real> Curve<T> for TanhCurve {
         let slope = T::ONE - h * h;
         -(h + h) * slope
     }
+    #[inline(always)]
+    fn third(h: T, _gate: T) -> T {
+        // φ‴ = 2φ′(2h² − φ′)
+        let square = h * h;
+        let slope = T::ONE - square;
+        (slope + slope) * (square + square - slope)
+    }
 }
 
 impl<T: Real> Curve<T> for ReluCurve {
@@ -237,6 +272,10 @@ impl<T: Real> Curve<T> for ReluCurve {
     }
     #[inline(always)]
     fn curvature(_h: T, _gate: T) -> T {
+        T::ZERO
+    }
+    #[inline(always)]
+    fn third(_h: T, _gate: T) -> T {
         T::ZERO
     }
 }
@@ -276,6 +315,14 @@ impl<T: Real> Curve<T> for SiluCurve {
         let rest = T::ONE - gate;
         rest * (gate + gate + h * (rest - gate))
     }
+    #[inline(always)]
+    fn third(h: T, gate: T) -> T {
+        // φ‴ = (1 − σ)(3σ(1 − 2σ) + h((1 − 2σ)² − 2σ(1 − σ)))
+        let rest = T::ONE - gate;
+        let (bend, product) = (rest - gate, gate * rest);
+        let three = gate + gate + gate;
+        rest * (three * bend + h * (bend * bend - product - product))
+    }
 }
 
 impl<T: Real> Curve<T> for SoftplusCurve {
@@ -293,6 +340,11 @@ impl<T: Real> Curve<T> for SoftplusCurve {
     #[inline(always)]
     fn curvature(_h: T, gate: T) -> T {
         gate * (T::ONE - gate)
+    }
+    #[inline(always)]
+    fn third(_h: T, gate: T) -> T {
+        let rest = T::ONE - gate;
+        gate * rest * (rest - gate)
     }
 }
 
@@ -409,13 +461,43 @@ impl<C: Curve<T>, T: Real> WithSimd for PullBackTwice<'_, C, T> {
     }
 }
 
+struct Differentiate<'a, C, T> {
+    h: &'a [T],
+    gate: &'a [T],
+    out: Derivatives<'a, T>,
+    curve: PhantomData<C>,
+}
+
+impl<C: Curve<T>, T: Real> WithSimd for Differentiate<'_, C, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { h, gate, out: Derivatives { slope, curvature, third }, curve: _ } = self;
+        let rows = slope.iter_mut().zip(curvature).zip(third).zip(h);
+        if C::GATED {
+            for ((((slope, curvature), third), h), gate) in rows.zip(gate) {
+                *slope = C::slope(*h, *gate);
+                *curvature = C::curvature(*h, *gate);
+                *third = C::third(*h, *gate);
+            }
+        } else {
+            for (((slope, curvature), third), h) in rows {
+                *slope = C::slope(*h, T::ONE);
+                *curvature = C::curvature(*h, T::ONE);
+                *third = C::third(*h, T::ONE);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use dynamics::Stream;
 
     use super::*;
 
-    /// The bits of all that the four passes of one activation write on a path.
+    /// The bits of all that the passes of one activation write on a path.
     fn bits<C: Curve<T>, T: Real>(path: InstructionPath) -> Vec<u64> {
         let mut stream = Stream::new(3, "passes", 0);
         let n = 7 * 37;
@@ -423,7 +505,7 @@ mod tests {
             |scale| (0..n).map(|_| T::from_f64(scale * stream.normal())).collect::<Vec<T>>();
         let (bias, mut h, mut gate) = (draw(1.0)[..37].to_vec(), draw(6.0), draw(1.0));
         let (mut bar, mut bar_dot, mut twice, z_dot) = (draw(1.0), draw(1.0), draw(1.0), draw(1.0));
-        let mut h_dot = draw(1.0);
+        let (mut h_dot, mut jet) = (draw(1.0), [draw(1.0), draw(1.0), draw(1.0)]);
         let curve = PhantomData::<C>;
         dispatch_on(path, Apply { bias: &bias, z: &mut h, gate: &mut gate, curve });
         dispatch_on(path, PullBack { h: &h, gate: &gate, bar: &mut bar, curve });
@@ -443,7 +525,11 @@ mod tests {
                 curve,
             },
         );
-        [h, gate, bar, h_dot, twice, bar_dot]
+        let [slope, curvature, third] = &mut jet;
+        let out = Derivatives { slope, curvature, third };
+        dispatch_on(path, Differentiate { h: &h, gate: &gate, out, curve });
+        let [slope, curvature, third] = jet;
+        [h, gate, bar, h_dot, twice, bar_dot, slope, curvature, third]
             .concat()
             .iter()
             .map(|x| x.to_f64().to_bits())

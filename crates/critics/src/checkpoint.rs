@@ -16,6 +16,7 @@ mod snapshot;
 mod tensors;
 
 pub use error::CheckpointError;
+pub(crate) use files::read_limited;
 pub use files::{content_hash, write_file_atomic};
 pub use history::{Checkpoints, Latest, Skipped};
 pub use snapshot::{Snapshot, SnapshotWriter};

@@ -67,6 +67,27 @@ pub enum CriticError {
         /// The number.
         value: f64,
     },
+    /// A setting outside of its range.
+    #[error("`{name}` is {found}; {needed}")]
+    Setting {
+        /// Name of the setting.
+        name: &'static str,
+        /// What was given.
+        found: f64,
+        /// What is needed instead.
+        needed: &'static str,
+    },
+    /// Training whose loss or parameters are no longer finite.
+    #[error(
+        "training diverged in epoch {epoch}: {what}; use a lower learning rate, or scale inputs and \
+         values to the order of 1"
+    )]
+    Diverged {
+        /// Epoch, from 0.
+        epoch: usize,
+        /// What was found.
+        what: String,
+    },
     /// An operation of candle failed.
     #[cfg(feature = "candle")]
     #[error("candle could not {operation}")]

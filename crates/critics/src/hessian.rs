@@ -37,10 +37,11 @@ pub struct HessianWorkspace<T: Real> {
     bar_below: Vec<T>,
     /// Unit tangents.
     ones: Vec<T>,
-    /// J_lᵀ of the layer at hand, samples × `n_in` × width.
-    z_dot: Vec<T>,
+    /// J_lᵀ of the layer at hand, samples × `n_in` × width; sensitivities of outputs for
+    /// [`Mlp::jacobian`].
+    pub(crate) z_dot: Vec<T>,
     /// ∂h_l/∂x in the same layout.
-    h_dot: Vec<T>,
+    pub(crate) h_dot: Vec<T>,
     /// Contribution of one layer to the matrix of one sample.
     part: Vec<T>,
 }
@@ -208,29 +209,6 @@ impl<T: Real> Mlp<T> {
         }
     }
 
-    /// `j` = ∂out/∂x for every sample, after [`Mlp::forward`].
-    ///
-    /// `j` is batch × `n_out` × `n_in`, row-major, and overwritten. Costs about `n_in` tangents; the
-    /// gradient of a single output is cheaper by [`Mlp::input_gradient`].
-    ///
-    /// # Panics
-    ///
-    /// When `j` does not fit the batch of the last `forward`, or the scratch belongs to another shape.
-    pub fn jacobian(&self, ws: &MlpWorkspace<T>, scratch: &mut HessianWorkspace<T>, j: &mut [T]) {
-        let (batch, group) = self.begin(ws, scratch);
-        let size = self.spec().n_out() * self.spec().n_in();
-        assert_eq!(j.len(), batch * size, "one matrix per sample of the last input");
-        #[cfg(feature = "candle")]
-        if let Some(tape) = &ws.tape {
-            tape.jacobian(j);
-            return;
-        }
-        for samples in groups(batch, group) {
-            self.tangents(ws, scratch, &samples, 0..0, &mut []);
-            self.store_jacobian(scratch, &mut j[part(&samples, size)]);
-        }
-    }
-
     /// V = |r|² of the outputs r, its first two derivatives and the Jacobian of r, for every sample,
     /// after [`Mlp::forward`].
     ///
@@ -281,8 +259,38 @@ impl<T: Real> Mlp<T> {
         }
     }
 
+    /// Gradient and exact Hessian of Σ_k f_k(out_k) for every sample, after [`Mlp::forward`], from
+    /// `slope` = f′ and `curvature` = f″ (batch × `n_out`).
+    pub(crate) fn composed(
+        &self,
+        slope: &[T],
+        curvature: &[T],
+        ws: &MlpWorkspace<T>,
+        scratch: &mut HessianWorkspace<T>,
+        gx: &mut [T],
+        h: &mut [T],
+    ) {
+        let spec = self.spec();
+        let (batch, group) = self.begin(ws, scratch);
+        let (n_in, n_out, last) = (spec.n_in(), spec.n_out(), spec.n_layers() - 1);
+        let curved = if spec.hidden.is_curved() { 0..last + 1 } else { last..last + 1 };
+        for samples in groups(batch, group) {
+            let slope = &slope[part(&samples, n_out)];
+            scratch.bar[..slope.len()].copy_from_slice(slope);
+            let outputs = &mut scratch.curvatures[last][..slope.len()];
+            outputs.copy_from_slice(&curvature[part(&samples, n_out)]);
+            self.curvatures(ws, scratch, &samples, Some(&mut gx[part(&samples, n_in)]));
+            let h = &mut h[part(&samples, n_in * n_in)];
+            self.tangents(ws, scratch, &samples, curved.clone(), h);
+        }
+    }
+
     /// Batch of the last forward pass and samples of a group.
-    fn begin(&self, ws: &MlpWorkspace<T>, scratch: &mut HessianWorkspace<T>) -> (usize, usize) {
+    pub(crate) fn begin(
+        &self,
+        ws: &MlpWorkspace<T>,
+        scratch: &mut HessianWorkspace<T>,
+    ) -> (usize, usize) {
         let spec = self.spec();
         let batch = ws.check(spec);
         assert!(
@@ -335,7 +343,7 @@ impl<T: Real> Mlp<T> {
 
     /// Propagates all unit tangents of a group to the outputs, where they stay in `scratch.z_dot`, and
     /// sets `h` (samples × `n_in` × `n_in`) to Σ J_lᵀ diag(c_l) J_l over the layers `curved`.
-    fn tangents(
+    pub(crate) fn tangents(
         &self,
         ws: &MlpWorkspace<T>,
         scratch: &mut HessianWorkspace<T>,
@@ -381,7 +389,7 @@ impl<T: Real> Mlp<T> {
     }
 
     /// `j` (samples × `n_out` × `n_in`) from the tangents of the outputs.
-    fn store_jacobian(&self, scratch: &HessianWorkspace<T>, j: &mut [T]) {
+    pub(crate) fn store_jacobian(&self, scratch: &HessianWorkspace<T>, j: &mut [T]) {
         let (n_in, n_out) = (self.spec().n_in(), self.spec().n_out());
         let transposed = scratch.z_dot.chunks_exact(n_in * n_out);
         for (j, transposed) in j.chunks_exact_mut(n_in * n_out).zip(transposed) {
@@ -395,24 +403,28 @@ impl<T: Real> Mlp<T> {
 }
 
 /// Consecutive samples that are worked off together.
-fn groups(batch: usize, group: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn groups(batch: usize, group: usize) -> impl Iterator<Item = Range<usize>> {
     (0..batch).step_by(group).map(move |start| start..(start + group).min(batch))
 }
 
 /// Where the numbers of these samples stand, `size` of them per sample.
-fn part(samples: &Range<usize>, size: usize) -> Range<usize> {
+pub(crate) fn part(samples: &Range<usize>, size: usize) -> Range<usize> {
     samples.start * size..samples.end * size
 }
 
 /// Outputs and gates of a hidden layer.
-fn activations<T: Real>(ws: &MlpWorkspace<T>, hidden: usize, range: Range<usize>) -> (&[T], &[T]) {
+pub(crate) fn activations<T: Real>(
+    ws: &MlpWorkspace<T>,
+    hidden: usize,
+    range: Range<usize>,
+) -> (&[T], &[T]) {
     let gate = ws.gates[hidden].get(range.clone()).unwrap_or(&[]);
     (&ws.inputs[hidden + 1][range], gate)
 }
 
 /// `h` += J diag(c) Jᵀ with the rows of `j` as long as `c`; `scaled` and `part` are scratch of the
 /// sizes of `j` and `h`.
-fn add_gram<T: Real>(j: &[T], c: &[T], scaled: &mut [T], part: &mut [T], h: &mut [T]) {
+pub(crate) fn add_gram<T: Real>(j: &[T], c: &[T], scaled: &mut [T], part: &mut [T], h: &mut [T]) {
     let (width, n) = (c.len(), j.len() / c.len());
     for (scaled, row) in scaled.chunks_exact_mut(width).zip(j.chunks_exact(width)) {
         for ((scaled, j), c) in scaled.iter_mut().zip(row).zip(c) {

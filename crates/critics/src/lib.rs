@@ -7,6 +7,9 @@
 //!   ([`Mlp::sobolev_backward`]) trains losses on input gradients with a single reverse pass;
 //! - [`Mlp::jacobian`], [`Mlp::hessian`], [`Mlp::hessian_vector`] and [`Mlp::squared_residual`] are for
 //!   solvers that use a network as value function and need its second derivative;
+//! - [`ValueNetwork`] is a value function of its own for optimal control: trained on values, gradients
+//!   and Hessians ([`ValueNetwork::fit`]), saved in one file, and the last cost of a problem
+//!   ([`NeuralTerminalCost`]);
 //! - [`SquashedGaussian`] is the actor: actions, log-densities and their gradients by parameters and
 //!   states;
 //! - [`Adam`] and [`soft_update`] move flat parameter vectors, [`gradient_loss`] is the robust loss
@@ -82,6 +85,9 @@ mod mlp_kernels;
 mod mlp_workspace;
 
 mod hessian;
+mod jacobian;
+
+mod value;
 
 #[cfg(feature = "candle")]
 mod candle_mlp;
@@ -112,3 +118,4 @@ pub use mlp::{Initialization, Mlp, MlpSpec};
 pub use mlp_workspace::MlpWorkspace;
 pub use product::Products;
 pub use real::Real;
+pub use value::*;

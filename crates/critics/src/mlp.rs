@@ -130,6 +130,8 @@ pub enum Initialization {
     Xavier,
     /// Weights and biases uniform within ±1/√fan_in, the default of PyTorch's linear layer.
     Pytorch,
+    /// Weights uniform within ±√(6/fan_in), the variance of He et al. for ReLU; biases 0.
+    Kaiming,
 }
 
 /// A perceptron: its specification, its parameters, and the [`Backend`] that computes it.
@@ -224,6 +226,7 @@ impl<T: Real> Mlp<T> {
                 let weights = &mut params[weight..weight + head * n_in];
                 match initialization {
                     Initialization::Xavier => draw(weights, (6.0 / (fan_in + fan_out)).sqrt()),
+                    Initialization::Kaiming => draw(weights, (6.0 / fan_in).sqrt()),
                     Initialization::Pytorch => {
                         draw(weights, fan_in.sqrt().recip());
                         draw(&mut params[bias..bias + head], fan_in.sqrt().recip());

@@ -172,7 +172,7 @@ proptest! {
         net.input_gradient(&two_r, &mut ws, &mut vx);
         prop_assert!(relative_error(&exact.vx, &vx) < 1e-13);
         net.jacobian(&ws, &mut net.hessian_workspace(batch), &mut j);
-        prop_assert_eq!(&exact.jacobian, &j);
+        prop_assert!(relative_error(&exact.jacobian, &j) < 1e-12);
         prop_assert!(gauss_newton.v == exact.v && gauss_newton.vx == exact.vx);
         prop_assert!(gauss_newton.jacobian == exact.jacobian);
 

@@ -198,12 +198,14 @@ proptest! {
     }
 
     #[test]
-    fn slope_and_curvature_agree_with_differences(hidden in activations(), z in -30.0..30.0_f64) {
+    fn all_three_derivatives_agree_with_differences(hidden in activations(), z in -30.0..30.0_f64) {
         prop_assume!(hidden != Activation::Relu || z.abs() > MARGIN);
         let slope = differences(&[z], |z| hidden.value(z[0]))[0];
         let curvature = differences(&[z], |z| hidden.slope(z[0]))[0];
         prop_assert!((hidden.slope(z) - slope).abs() < 1e-8);
+        let third = differences(&[z], |z| hidden.curvature(z[0]))[0];
         prop_assert!((hidden.curvature(z) - curvature).abs() < 1e-8);
+        prop_assert!((hidden.third(z) - third).abs() < 1e-8);
     }
 }
 

@@ -1,4 +1,5 @@
 //! The 7-dof arm of DVP: the phases of an iteration per 100 nodes, and whole cold solves.
+#![allow(clippy::unwrap_used, reason = "a bench that fails is a bug of its own")]
 
 use bench_tasks::{BenchTask, Preset, Variant};
 use ddp::{Guess, Method, Problem, Settings, Solver};

@@ -1,4 +1,5 @@
 //! The phases of an iteration on a random linear-quadratic problem of a 7-dof arm's size.
+#![allow(clippy::unwrap_used, reason = "a bench that fails is a bug of its own")]
 
 use ddp::{Guess, Method, Problem, Settings, Solver};
 use divan::Bencher;

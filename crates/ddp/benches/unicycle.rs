@@ -1,4 +1,5 @@
 //! Solves of the unicycle: time per iteration at several horizons, and a tick of MPC.
+#![allow(clippy::unwrap_used, reason = "a bench that fails is a bug of its own")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;

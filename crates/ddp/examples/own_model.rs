@@ -1,5 +1,5 @@
 //! A model of one's own, from a step function alone: `cargo run --release --example own_model`
-
+#![allow(clippy::print_stdout, reason = "an example prints")]
 use ddp::{Guess, Method, Problem, Settings, Solver};
 use dynamics::{DynamicsError, FiniteDifference, Plant, QuadraticCost};
 use nalgebra::{DVector, dvector};

@@ -1,4 +1,5 @@
 //! Parks a unicycle by model predictive control at 100 Hz: `cargo run --release --example unicycle_mpc`
+#![allow(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
 

@@ -1,6 +1,7 @@
 //! The 7-dof arm of DVP: values, gradients, first controls and iterations of the fact sheet (measured
 //! with Crocoddyl 3.1.0, float64; printed to eight digits, from a robot file whose rotations are rounded
 //! to 4e-8).
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use bench_tasks::{Preset, Variant};
 use ddp::{Guess, Method, Problem, Settings, Solution, Solver, Status};

@@ -1,5 +1,6 @@
 //! Optima, first controls, values and iterations of Crocoddyl 3.2.1 on the tasks that solvers share:
 //! `data/crocoddyl.json`, made by `bench/peers/crocoddyl_problems.py`.
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! The unicycle's values of the DVP fact sheet (measured with Crocoddyl 3.1.0, float64).
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod common;
 
@@ -14,7 +15,8 @@ fn solve(state_weight: f64, control_weight: f64, horizon: usize, x0: &DVector<f6
 }
 
 /// Start, value at T = 50 and T = 1000, gradient at T = 1000.
-const VALUES: [([f64; 3], f64, f64, Option<[f64; 3]>); 6] = [
+type Row = ([f64; 3], f64, f64, Option<[f64; 3]>);
+const VALUES: [Row; 6] = [
     ([1.0, 0.0, 0.0], 0.101256, 0.102531, None),
     ([0.5, 0.5, 0.5], 0.089412, 0.162843, Some([-0.05856, 0.43163, -0.08770])),
     ([1.0, 1.0, 0.0], 0.327477, 0.504676, Some([0.03271, 0.57863, -0.28286])),

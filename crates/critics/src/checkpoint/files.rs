@@ -95,7 +95,7 @@ pub(super) fn remove_folder(path: &Path) -> Result<(), CheckpointError> {
 /// Reads a regular file of at most `limit` bytes.
 ///
 /// The limit also holds for a file that grows while it is read.
-pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, CheckpointError> {
+pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, CheckpointError> {
     let found = regular_file_length(path)?;
     if found > limit {
         return Err(CheckpointError::TooLarge { path: path.to_owned(), found, limit });

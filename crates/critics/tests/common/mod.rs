@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+pub(crate) mod values;
+
 use std::ops::Range;
 
 use critics::{Activation, Mlp, MlpSpec};

@@ -1,0 +1,437 @@
+//! DVP: value functions from trajectory optimisation and Sobolev descent (Parag, Kleff, Saci, Mansard
+//! and Stasse, ICRA 2022).
+//!
+//! 1. Sample starts and solve each over a short horizon by DDP, with the value learned so far as the
+//!    terminal cost (none in the first iteration): labels V, V_x (and V_xx) at the starts.
+//! 2. Fit the value network to them by Sobolev regression; network and optimiser go on from where they
+//!    stand.
+//!
+//! With perfect fits, iteration n (from 0) has the value of the horizon (n + 1) T.
+
+use std::ops::ControlFlow;
+
+use critics::{
+    Adam, AdamSettings, FitEpoch, FitSettings, Head, Initialization, NeuralTerminalCost, Scaling,
+    TerminalWorkspace, ValueData, ValueNetwork, ValueSpec,
+};
+use ddp::{Guess, Method, Problem, Settings, Solution, Status, solve_batch};
+use dynamics::{CostExpansion, HessianKind, Objective, Stream, Task, TerminalCost};
+use nalgebra::DVector;
+use serde::{Deserialize, Serialize};
+
+use crate::LearnError;
+
+/// Which numbers of a solve become labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValueLabels {
+    /// Value and derivatives at the returned trajectory, free of regularisation.
+    Solution,
+    /// Derivatives of the last backward pass, which belong to the iterate before the last step and
+    /// contain the regularisation: what the authors' solver hands out.
+    LastPass,
+}
+
+/// Settings of [`Dvp`]. Where the paper publishes none they are ours: samples, horizon and epochs of the
+/// small systems.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DvpSettings {
+    /// Iterations of the whole loop.
+    pub iterations: usize,
+    /// Starts per iteration.
+    pub samples: usize,
+    /// T, steps of each solve.
+    pub horizon: usize,
+    /// γ.
+    pub discount: f64,
+    /// Half-widths of the box around the task's first start from which starts are drawn; empty for the
+    /// starts of the task's episodes.
+    pub start_spread: Vec<f64>,
+    /// Whether every node of a trajectory is a sample, not the start alone. Labels of later nodes belong
+    /// to shorter horizons.
+    pub all_nodes: bool,
+    /// Hidden layers of the network, tanh.
+    pub hidden: Vec<usize>,
+    /// How its outputs become a value.
+    pub head: Head,
+    /// Its outputs, where the head has residuals.
+    pub residuals: usize,
+    /// Whether states are shifted and scaled by the mean and deviation of the first data set, and values
+    /// by their mean size.
+    pub normalize: bool,
+    /// Whether the terminal node gets the network's exact Hessian in the place of the Gauss–Newton one.
+    pub exact_hessian: bool,
+    /// Step length of Adam.
+    pub learning_rate: f64,
+    /// The regression of each iteration.
+    pub fit: FitSettings,
+    /// Constant that the terminal cost of the first iteration adds (figure 4 of the paper).
+    pub first_bias: f64,
+    /// What the labels are.
+    pub labels: ValueLabels,
+    /// Solves that end with a regularisation of this size or more are rejected, as are those whose value
+    /// is not finite.
+    pub max_regularization: f64,
+    /// Whether a solve begins with the trajectory of the nearest start of the iteration before.
+    pub warm_start: bool,
+    /// The solver.
+    pub method: Method,
+    /// Its constants.
+    pub solver: Settings,
+}
+
+impl Default for DvpSettings {
+    fn default() -> Self {
+        Self {
+            iterations: 10,
+            samples: 100,
+            horizon: 60,
+            discount: 1.0,
+            start_spread: Vec::new(),
+            all_nodes: false,
+            hidden: vec![64; 3],
+            head: Head::SumOfSquares,
+            residuals: 3,
+            normalize: false,
+            exact_hessian: false,
+            learning_rate: 1e-3,
+            fit: FitSettings::default(),
+            first_bias: 0.0,
+            labels: ValueLabels::Solution,
+            max_regularization: 0.1,
+            warm_start: false,
+            method: Method::Fddp,
+            solver: Settings::default(),
+        }
+    }
+}
+
+impl DvpSettings {
+    fn check(&self, nx: usize) -> Result<(), LearnError> {
+        let refuse = |key, value: String, needed| Err(LearnError::Setting { key, value, needed });
+        for (key, value) in [
+            ("method.iterations", self.iterations),
+            ("method.samples", self.samples),
+            ("method.horizon", self.horizon),
+        ] {
+            if value == 0 {
+                return refuse(key, "0".to_owned(), "at least 1");
+            }
+        }
+        let fits = self.start_spread.is_empty() || self.start_spread.len() == nx;
+        if !fits || self.start_spread.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
+            let found = format!("{:?}", self.start_spread);
+            return refuse(
+                "method.start_spread",
+                found,
+                "[] or one finite half-width per state entry",
+            );
+        }
+        if !self.first_bias.is_finite() {
+            return refuse("method.first_bias", self.first_bias.to_string(), "finite");
+        }
+        Ok(())
+    }
+
+    fn hessian_kind(&self) -> HessianKind {
+        if self.exact_hessian { HessianKind::Exact } else { HessianKind::GaussNewton }
+    }
+}
+
+/// The loop of DVP on a task whose objective is a sum of costs and whose states are vectors.
+pub struct Dvp<'a> {
+    task: &'a dyn Task,
+    objective: Objective<'a>,
+    settings: DvpSettings,
+    seed: u64,
+    network: ValueNetwork<f64>,
+    adam: Adam<f64>,
+    /// Iterations done.
+    iteration: usize,
+    /// Solutions of the last iteration, for warm starts.
+    solutions: Vec<Solution>,
+}
+
+/// What an iteration did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DvpIteration {
+    /// From 0.
+    pub iteration: usize,
+    /// Solves whose labels were used.
+    pub solved: usize,
+    /// Solves that were rejected.
+    pub rejected: usize,
+    /// Of the solves used, those that converged.
+    pub converged: usize,
+    /// Mean iterations of the solver.
+    pub solver_iterations: f64,
+    /// Errors of the regression, epoch by epoch.
+    pub fit: Vec<FitEpoch>,
+}
+
+impl<'a> Dvp<'a> {
+    /// The loop at its start, with random parameters.
+    ///
+    /// # Errors
+    /// Settings out of range; a task without an objective or with states on a Lie group.
+    pub fn new(task: &'a dyn Task, settings: &DvpSettings, seed: u64) -> Result<Self, LearnError> {
+        let model = task.nominal();
+        let (nx, ndx) = (model.any_nx(), model.any_ndx());
+        let unfit =
+            |needed| LearnError::Unfit { method: "dvp", task: task.name().to_owned(), needed };
+        let objective =
+            task.objective().ok_or_else(|| unfit("an objective that is a sum of costs"))?;
+        if nx != ndx {
+            return Err(unfit("states that are vectors"));
+        }
+        settings.check(nx)?;
+        let spec = ValueSpec {
+            hidden: settings.hidden.clone(),
+            head: settings.head,
+            residuals: settings.residuals,
+            ..ValueSpec::new(nx)
+        };
+        let stream = &mut Stream::new(seed, "value weights", 0);
+        let network =
+            ValueNetwork::random(spec, Scaling::none(nx), Initialization::Pytorch, stream)?;
+        let adam = AdamSettings { lr: settings.learning_rate, ..AdamSettings::default() };
+        let adam = Adam::new(network.net().params().len(), adam);
+        let settings = settings.clone();
+        Ok(Self {
+            task,
+            objective,
+            settings,
+            seed,
+            network,
+            adam,
+            iteration: 0,
+            solutions: Vec::new(),
+        })
+    }
+
+    /// The value network as it is now.
+    #[must_use]
+    pub fn network(&self) -> &ValueNetwork<f64> {
+        &self.network
+    }
+
+    /// The value learned so far as a terminal cost; before the first iteration the constant bias.
+    #[must_use]
+    pub fn terminal_cost(&self) -> DvpTerminalCost {
+        if self.iteration == 0 {
+            let ndx = self.task.nominal().any_ndx();
+            return DvpTerminalCost::Constant { ndx, value: self.settings.first_bias };
+        }
+        let kind = self.settings.hessian_kind();
+        DvpTerminalCost::Network(NeuralTerminalCost::new(self.network.clone(), kind))
+    }
+
+    /// Draws `n` starts. Iterations draw from indices of their own, so other draws change nothing.
+    #[must_use]
+    pub fn starts(&self, stream: &mut Stream, n: usize) -> Vec<DVector<f64>> {
+        let draw = |_| {
+            let mut x = self.objective.x0.clone();
+            if self.settings.start_spread.is_empty() {
+                self.task.sample_x0(stream, &mut x);
+            } else {
+                for (x, spread) in x.iter_mut().zip(&self.settings.start_spread) {
+                    *x += stream.uniform(-spread, *spread);
+                }
+            }
+            x
+        };
+        (0..n).map(draw).collect()
+    }
+
+    /// One iteration: solve, then fit.
+    ///
+    /// # Errors
+    /// A model that fails, no solve that can be used, a regression that diverges.
+    pub fn iterate(&mut self) -> Result<DvpIteration, LearnError> {
+        let index = self.iteration as u64;
+        let mut stream = Stream::new(self.seed, "dvp starts", index);
+        let starts = self.starts(&mut stream, self.settings.samples);
+        let solutions = self.solve(&starts)?;
+        let rejected = starts.len() - solutions.len();
+        let data = self.labels(&solutions);
+        if data.v.is_empty() {
+            return Err(LearnError::NoLabels {
+                method: "dvp",
+                iteration: self.iteration,
+                rejected,
+            });
+        }
+        if self.iteration == 0 && self.settings.normalize {
+            self.scale_to(&data)?;
+        }
+        let fit = self.network.fit(
+            &mut self.adam,
+            &data,
+            None,
+            &self.settings.fit,
+            &mut Stream::new(self.seed, "dvp batches", index),
+            &mut |_| ControlFlow::Continue(()),
+        )?;
+        let done = self.iteration;
+        self.iteration += 1;
+        let n = solutions.len().max(1) as f64;
+        let report = DvpIteration {
+            iteration: done,
+            solved: solutions.len(),
+            rejected,
+            converged: solutions.iter().filter(|s| s.status == Status::Converged).count(),
+            solver_iterations: solutions.iter().map(|s| s.iterations as f64).sum::<f64>() / n,
+            fit: fit.epochs,
+        };
+        self.solutions = if self.settings.warm_start { solutions } else { Vec::new() };
+        Ok(report)
+    }
+
+    /// Solves from every start with the value learned so far; without those that are rejected.
+    ///
+    /// # Errors
+    /// A model that fails.
+    pub fn solve(&self, starts: &[DVector<f64>]) -> Result<Vec<Solution>, LearnError> {
+        let DvpSettings { horizon, discount, method, solver, .. } = &self.settings;
+        let (model, terminal) = (self.task.nominal(), self.terminal_cost());
+        let problem = Problem {
+            dynamics: &model,
+            cost: &self.objective.stage,
+            terminal: &terminal,
+            horizon: *horizon,
+            discount: *discount,
+            control_limits: self.objective.control_limits,
+        };
+        let guess = |i: usize| match nearest(&self.solutions, &starts[i]) {
+            Some(solution) => Guess::of(solution),
+            None => Guess::Repeat(self.objective.us0),
+        };
+        let solutions = solve_batch(&problem, *method, solver, starts, guess)?;
+        let usable = |s: &Solution| {
+            let finite = s.cost.is_finite() && s.vx[0].iter().all(|v| v.is_finite());
+            finite && s.feasible && s.regularization < self.settings.max_regularization
+        };
+        let solutions = solutions.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(solutions.into_iter().filter(usable).collect())
+    }
+
+    fn labels(&self, solutions: &[Solution]) -> ValueData<f64> {
+        let mut data = ValueData::default();
+        let hessians = self.settings.fit.weights.hessian > 0.0;
+        for solution in solutions {
+            let last = if self.settings.all_nodes { solution.horizon() } else { 1 };
+            for t in 0..last {
+                let raw = t == 0 && self.settings.labels == ValueLabels::LastPass;
+                let (vx, vxx) = match raw {
+                    true => (&solution.last_vx0, &solution.last_vxx0),
+                    false => (&solution.vx[t], &solution.vxx[t]),
+                };
+                data.x.extend(&solution.xs[t]);
+                data.v.push(solution.v[t]);
+                data.vx.extend(vx);
+                if hessians {
+                    data.vxx.extend(vxx);
+                }
+            }
+        }
+        data
+    }
+
+    /// Takes the scalings of the data into the network, whose parameters stay.
+    fn scale_to(&mut self, data: &ValueData<f64>) -> Result<(), LearnError> {
+        let nx = self.network.nx();
+        let n = data.v.len() as f64;
+        let column = |i: usize| data.x.iter().skip(i).step_by(nx);
+        let shift: Vec<f64> = (0..nx).map(|i| column(i).sum::<f64>() / n).collect();
+        let deviation = |i: usize| {
+            let variance = column(i).map(|x| (x - shift[i]).powi(2)).sum::<f64>() / n;
+            // A coordinate that never moves needs no scale.
+            if variance > 0.0 { variance.sqrt() } else { 1.0 }
+        };
+        let scale = (0..nx).map(deviation).collect();
+        let size = data.v.iter().map(|v| v.abs()).sum::<f64>() / n;
+        let value = if size > 0.0 { size } else { 1.0 };
+        let spec = self.network.spec().clone();
+        let params = self.network.net().params().to_vec();
+        self.network = ValueNetwork::new(spec, Scaling { shift, scale, value }, params)?;
+        Ok(())
+    }
+}
+
+/// V at each state.
+#[must_use]
+pub fn values(network: &ValueNetwork<f64>, states: &[DVector<f64>]) -> Vec<f64> {
+    let x: Vec<f64> = states.iter().flat_map(|x| x.iter().copied()).collect();
+    let mut v = vec![0.0; states.len()];
+    network.value(&x, &mut network.workspace(states.len()), &mut v);
+    v
+}
+
+/// Mean squared difference: of two successive networks the Bellman residual, of a network and
+/// long-horizon values its error.
+#[must_use]
+pub fn mean_squared_difference(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len() as f64
+}
+
+/// The solution whose start is nearest to `x`.
+fn nearest<'s>(solutions: &'s [Solution], x: &DVector<f64>) -> Option<&'s Solution> {
+    let distance = |s: &Solution| (&s.xs[0] - x).norm_squared();
+    solutions.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)))
+}
+
+/// The terminal cost of an iteration.
+#[derive(Debug, Clone)]
+pub enum DvpTerminalCost {
+    /// The first iteration's: nothing but a bias.
+    Constant {
+        /// Dimension of the state.
+        ndx: usize,
+        /// The bias.
+        value: f64,
+    },
+    /// Later iterations': the value learned so far.
+    Network(NeuralTerminalCost<f64>),
+}
+
+impl TerminalCost for DvpTerminalCost {
+    type Workspace = Option<TerminalWorkspace<f64>>;
+
+    fn ndx(&self) -> usize {
+        match self {
+            Self::Constant { ndx, .. } => *ndx,
+            Self::Network(cost) => cost.ndx(),
+        }
+    }
+    fn workspace(&self) -> Self::Workspace {
+        match self {
+            Self::Constant { .. } => None,
+            Self::Network(cost) => Some(cost.workspace()),
+        }
+    }
+    fn terminal(&self, ws: &mut Self::Workspace, x: &DVector<f64>) -> f64 {
+        match (self, ws) {
+            (Self::Network(cost), Some(ws)) => cost.terminal(ws, x),
+            (Self::Constant { value, .. }, _) => *value,
+            // Another cost's workspace.
+            (Self::Network(_), None) => f64::NAN,
+        }
+    }
+    fn expand_terminal(&self, ws: &mut Self::Workspace, x: &DVector<f64>, out: &mut CostExpansion) {
+        match (self, &mut *ws) {
+            (Self::Network(cost), Some(ws)) => cost.expand_terminal(ws, x, out),
+            _ => {
+                out.l = self.terminal(ws, x);
+                out.lx.fill(0.0);
+                out.lxx.fill(0.0);
+            }
+        }
+    }
+    fn hessian_kind(&self) -> HessianKind {
+        match self {
+            Self::Constant { .. } => HessianKind::Exact,
+            Self::Network(cost) => TerminalCost::hessian_kind(cost),
+        }
+    }
+}
