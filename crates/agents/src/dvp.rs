@@ -224,7 +224,8 @@ impl<'a> Dvp<'a> {
             return DvpTerminalCost::Constant { ndx, value: self.settings.first_bias };
         }
         let kind = self.settings.hessian_kind();
-        DvpTerminalCost::Network(NeuralTerminalCost::new(self.network.clone(), kind))
+        let network = NeuralTerminalCost::new(self.network.clone(), kind);
+        DvpTerminalCost::Network(Box::new(network))
     }
 
     /// Draws `n` starts. Iterations draw from indices of their own, so other draws change nothing.
@@ -392,7 +393,7 @@ pub enum DvpTerminalCost {
         value: f64,
     },
     /// Later iterations': the value learned so far.
-    Network(NeuralTerminalCost<f64>),
+    Network(Box<NeuralTerminalCost<f64>>),
 }
 
 impl TerminalCost for DvpTerminalCost {
@@ -431,7 +432,7 @@ impl TerminalCost for DvpTerminalCost {
     fn hessian_kind(&self) -> HessianKind {
         match self {
             Self::Constant { .. } => HessianKind::Exact,
-            Self::Network(cost) => TerminalCost::hessian_kind(cost),
+            Self::Network(cost) => TerminalCost::hessian_kind(&**cost),
         }
     }
 }

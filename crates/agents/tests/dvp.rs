@@ -108,9 +108,8 @@ fn labels_of_the_last_pass_are_close_but_not_the_same() {
 #[test]
 fn settings_and_tasks_that_do_not_fit_are_refused() {
     let task = unicycle(60);
-    let refused = |settings: DvpSettings| {
-        Dvp::new(task.as_task(), &settings, 0).err().unwrap().to_string()
-    };
+    let refused =
+        |settings: DvpSettings| Dvp::new(task.as_task(), &settings, 0).err().unwrap().to_string();
     let text = refused(DvpSettings { samples: 0, ..settings(10, 1) });
     assert!(text.contains("method.samples"), "{text}");
     let text = refused(DvpSettings { start_spread: vec![1.0], ..settings(10, 1) });

@@ -15,11 +15,14 @@ fn task() -> Box<dyn BenchTask> {
     (entry.build)(Variant::Nominal, &(entry.settings)(Preset::Released).unwrap()).unwrap()
 }
 
-type ArmSolver<'a> =
-    Solver<'a, &'a dyn AnyDynamics, &'a dyn AnyCost, &'a dyn AnyTerminalCost>;
+type ArmSolver<'a> = Solver<'a, &'a dyn AnyDynamics, &'a dyn AnyCost, &'a dyn AnyTerminalCost>;
 
 /// Calls `run` with a solver of the arm's problem.
-fn with_solver(horizon: usize, threads: usize, run: impl FnOnce(&mut ArmSolver<'_>, Objective<'_>)) {
+fn with_solver(
+    horizon: usize,
+    threads: usize,
+    run: impl FnOnce(&mut ArmSolver<'_>, Objective<'_>),
+) {
     let task = task();
     let (model, objective) = (task.as_task().nominal(), task.as_task().objective().unwrap());
     let problem = Problem::new(&model, &objective.stage, &objective.terminal, horizon);
