@@ -148,6 +148,11 @@ fn a_saved_solution_is_a_warm_start_that_has_nothing_left_to_do() {
     assert!(again.iterations <= 1, "{}", again.iterations);
     assert!((again.cost - first.cost).abs() <= 1e-12 * first.cost);
 
+    // The library reads it as a solution.
+    let text = fs::read_to_string(&file).unwrap();
+    let solution: ddp::Solution = serde_json::from_str(&text).unwrap();
+    assert_eq!((solution.status, solution.cost), (ddp::Status::Converged, first.cost));
+
     // The file is what --full prints.
     let mut printed = full(&args);
     let mut saved: Full = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use critics::{CheckpointError, MlpWorkspace, Snapshot, SnapshotWriter, Tensors};
 use dynamics::{End, Stream, StreamState, Task};
+use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::narrow;
@@ -126,6 +127,22 @@ impl<'a> PpoLearner<'a> {
             agent: Ppo::new(settings, networks),
             settings: settings.clone(),
         })
+    }
+
+    /// The value function at `states` of the task: expected discounted rewards of the policy as it
+    /// acts, noise and all.
+    #[must_use]
+    pub fn values(&self, states: &[DVector<f64>]) -> Vec<f64> {
+        let critic = &self.agent.networks.critic;
+        let mut observation = vec![0.0; self.sizes.n_observations];
+        let mut o = vec![0.0; states.len() * observation.len()];
+        for (x, o) in states.iter().zip(o.chunks_exact_mut(observation.len())) {
+            self.task.observation().observe(x, &mut observation);
+            narrow(&observation, o);
+        }
+        let mut workspace = critic.workspace(states.len());
+        let values = critic.forward(&o, &mut workspace);
+        values.iter().map(|&value| f64::from(value)).collect()
     }
 
     /// Counts one step of one environment, and learns once the roll-out is full.

@@ -39,7 +39,7 @@ impl<D: Dynamics, C: Cost, E: TerminalCost> Solver<'_, D, C, E> {
     /// x'ₜ₊₁ = f(x'ₜ, u'ₜ) ⊕ (α − 1) gap. Otherwise the trial is feasible. False if a cost or state is
     /// not finite.
     pub fn forward_pass(&mut self, step: f64) -> bool {
-        let closing = self.feasible || step == 1.0 || !self.method.keeps_gaps();
+        let closing = self.feasible || step == 1.0 || !self.keeps_gaps();
         let (problem, t0) = (self.problem, self.t0);
         let states = problem.dynamics.states();
         let limits = problem.control_limits.filter(|_| self.method.boxed());
@@ -95,7 +95,7 @@ impl<D: Dynamics, C: Cost, E: TerminalCost> Solver<'_, D, C, E> {
     /// d_v = −Σ gapᵀ V_xx (x ⊖ x'), d₁ += d_v, d₂ −= 2 d_v.
     pub(crate) fn expected_improvement(&mut self) {
         let mut d_v = 0.0;
-        if !self.feasible && self.method.keeps_gaps() {
+        if !self.feasible && self.keeps_gaps() {
             let states = self.problem.dynamics.states();
             let nodes = self.trial.xs.iter().zip(&self.now.xs).zip(&self.vxx_gaps);
             let mut weight = 1.0;

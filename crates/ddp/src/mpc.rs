@@ -154,7 +154,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
         Ok(())
     }
 
-    /// The control of node 0 of the plan.
+    /// The control of node 0 of the plan; zero before the first tick.
     pub fn u0(&self) -> &DVector<f64> {
         &self.solver.now.us[0]
     }
@@ -285,7 +285,8 @@ pub struct TickSchedule {
 /// A run of an [`Mpc`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClosedLoop {
-    /// States of the plant, the start first; pushes show as jumps.
+    /// States of the plant after each step, the start first. A push comes between a state and the
+    /// control that follows it.
     pub xs: Vec<DVector<f64>>,
     /// Controls applied.
     pub us: Vec<DVector<f64>>,

@@ -22,7 +22,8 @@ pub enum Status {
     LineSearchFailed,
     /// No regularisation makes the control Hessians positive definite.
     RegularizationLimit,
-    /// A cost, state or derivative of the trajectory is not finite.
+    /// A cost, state or derivative of the trajectory is not finite, or some state or cost of every
+    /// roll-out that was tried from it.
     NotFinite {
         /// The node where it arose.
         node: usize,
@@ -164,7 +165,8 @@ impl Solution {
         self.us.len()
     }
 
-    /// The trajectory as a feedback policy in the given space of states.
+    /// The trajectory as a feedback policy in the given space of states. It does not keep control
+    /// limits.
     ///
     /// # Errors
     /// [`DdpError::Damaged`] for a solution whose lists do not fit each other.

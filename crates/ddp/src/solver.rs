@@ -50,6 +50,8 @@ pub struct Solver<'a, D: Dynamics, C: Cost, E: TerminalCost> {
     /// Whether control limits count exactly, also for controls that still move to a limit and across
     /// gaps: see [`NodeModel::general`].
     pub(crate) exact_box: bool,
+    /// Whether a feasibility-driven method gave up on its gaps, which then close at the next step.
+    pub(crate) closing: bool,
     /// Iterations before the last one.
     pub(crate) iterations: usize,
     /// The node at which the last roll-out that failed did so.
@@ -93,6 +95,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             feasible: false,
             mu: settings.regularization,
             exact_box: false,
+            closing: false,
             iterations: 0,
             trouble: None,
             dx: DVector::zeros(ndx),
@@ -170,6 +173,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         let settings = self.settings.clone();
         self.mu = settings.regularization;
         self.log.clear();
+        self.closing = false;
         if !self.feasible {
             self.evaluate()?;
         }
@@ -198,7 +202,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             if moved {
                 was_feasible = self.feasible;
                 std::mem::swap(&mut self.now, &mut self.trial);
-                self.feasible |= step == 1.0 || !self.method.keeps_gaps();
+                self.feasible |= step == 1.0 || !self.keeps_gaps();
             }
             let dv_exp = e.at(step);
             let cost = self.now.cost;
@@ -215,6 +219,9 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
                 if !moved {
                     continue;
                 }
+            } else if self.method.boxed() && !moved && self.keeps_gaps() && !self.feasible {
+                self.closing = true;
+                continue;
             }
             if step > settings.long_step {
                 regularization::decrease(&mut self.mu, &settings);
@@ -306,6 +313,11 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         }
     }
 
+    /// Whether steps shorter than 1 leave a share of the gaps.
+    pub(crate) fn keeps_gaps(&self) -> bool {
+        self.method.keeps_gaps() && !self.closing
+    }
+
     /// The curvature of the dynamics counts on feasible trajectories only: across gaps the costate
     /// grows with μ, and with it a curvature that no μ makes positive definite.
     pub(crate) fn takes_curvature(&self) -> bool {
@@ -331,7 +343,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         let general = self.exact_box || regularization.plain_value;
         let limits =
             problem.control_limits.filter(|_| self.method.boxed() && (self.feasible || general));
-        let crossing = !self.feasible;
+        let (crossing, keeps_gaps) = (!self.feasible, self.keeps_gaps());
         let mut e = Expectation::default();
         self.riccati.start(&self.terminal, regularization);
         for t in (0..=problem.horizon).rev() {
@@ -373,7 +385,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
             if crossing {
                 let (gap, vxx_gap) = (&self.now.gaps[t], &mut self.vxx_gaps[t]);
                 self.riccati.cross_gap(gap, vxx_gap);
-                if self.method.keeps_gaps() {
+                if keeps_gaps {
                     let vx_gap: f64 =
                         self.riccati.vx.iter().zip(gap.iter()).map(|(vx, gap)| vx * gap).sum();
                     e.slope_part -= vx_gap;
@@ -408,7 +420,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
     /// trajectory with gaps.
     fn accepts(&self, settings: &Settings, improvement: f64, expected: f64) -> bool {
         if expected < 0.0 {
-            return self.method.keeps_gaps()
+            return self.keeps_gaps()
                 && !self.feasible
                 && improvement > settings.accept_rise * expected;
         }
@@ -416,7 +428,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         let harmless = !self.feasible || improvement >= -ROUNDING * self.now.scale;
         improvement > settings.accept_ratio * expected
             || (self.too_small_to_see(settings) && harmless)
-            || (!self.feasible && !self.method.keeps_gaps())
+            || (!self.feasible && !self.keeps_gaps())
     }
 
     /// Whether the expected improvement drowns in the rounding of the cost.

@@ -34,9 +34,13 @@ pub(super) struct Answer<'a> {
     full: Option<Trajectory<'a>>,
 }
 
-/// Everything about every node; matrices are lists of rows.
+/// Everything about every node; matrices are lists of rows. With it, the answer reads as a
+/// [`Solution`].
 #[derive(Clone, Serialize)]
 struct Trajectory<'a> {
+    method: Method,
+    discount: f64,
+    regularization: f64,
     xs: Vec<&'a [f64]>,
     us: Vec<&'a [f64]>,
     k: Vec<&'a [f64]>,
@@ -46,6 +50,8 @@ struct Trajectory<'a> {
     vxx: Vec<Vec<Vec<f64>>>,
     gaps: Vec<&'a [f64]>,
     multipliers: Vec<&'a [f64]>,
+    last_vx0: &'a [f64],
+    last_vxx0: Vec<Vec<f64>>,
     log: &'a [IterationRow],
 }
 
@@ -88,6 +94,9 @@ impl<'a> Answer<'a> {
     /// With everything about every node of the same solution.
     pub(super) fn full(self, solution: &'a Solution) -> Self {
         let full = Trajectory {
+            method: solution.method,
+            discount: solution.discount,
+            regularization: solution.regularization,
             xs: vectors(&solution.xs),
             us: vectors(&solution.us),
             k: vectors(&solution.k),
@@ -97,6 +106,8 @@ impl<'a> Answer<'a> {
             vxx: solution.vxx.iter().map(rows).collect(),
             gaps: vectors(&solution.gaps),
             multipliers: vectors(&solution.multipliers),
+            last_vx0: solution.last_vx0.as_slice(),
+            last_vxx0: rows(&solution.last_vxx0),
             log: &solution.log,
         };
         Self { full: Some(full), ..self }

@@ -120,7 +120,10 @@ fn quantile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
 
 /// Accepted steps that break the rule of acceptance.
 fn violations(method: Method, log: &[IterationRow]) -> usize {
-    let accepted = log.iter().filter(|row| row.step > 0.0);
+    // A limited method that got stuck closes its gaps by any step.
+    let stuck = log.iter().position(|row| row.step == 0.0).filter(|_| method == Method::BoxFddp);
+    let excused = |row: &&IterationRow| row.feas > 0.0 && stuck.is_some_and(|at| row.iter > at);
+    let accepted = log.iter().filter(|row| row.step > 0.0 && !excused(row));
     accepted.filter(|row| !keeps_rule(method, row)).count()
 }
 
