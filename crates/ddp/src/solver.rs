@@ -339,8 +339,9 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Solver<'a, D, C, E> {
         mut values: Option<&mut Values>,
     ) -> Result<(), (usize, Failure)> {
         let problem = self.problem;
-        // Crocoddyl's first steps from a trajectory with gaps know no limits.
-        let general = self.exact_box || regularization.plain_value;
+        // Steps that close gaps know no limits, nor do Crocoddyl's first ones.
+        let closing = self.closing && !self.feasible;
+        let general = (self.exact_box && !closing) || regularization.plain_value;
         let limits =
             problem.control_limits.filter(|_| self.method.boxed() && (self.feasible || general));
         let (crossing, keeps_gaps) = (!self.feasible, self.keeps_gaps());
