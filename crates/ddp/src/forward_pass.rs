@@ -1,6 +1,7 @@
 //! The forward pass: a roll-out under the gains, and what improvement to expect of it.
 
-use dynamics::{Cost, Dynamics, TerminalCost};
+use dynamics::{ActionBounds, Cost, Dynamics, TerminalCost};
+use nalgebra::DVector;
 
 use crate::Solver;
 use crate::backward_pass::HUGE;
@@ -59,7 +60,7 @@ impl<D: Dynamics, C: Cost, E: TerminalCost> Solver<'_, D, C, E> {
             u.axpy(step, &node.k, 1.0);
             u.gemv(1.0, &node.gains, &self.dx, 1.0);
             if let Some(limits) = limits {
-                clamp(u.as_mut_slice(), &limits.low, &limits.high);
+                clamp(u, limits);
             }
             to.costs[t] = problem.cost.stage(&mut scratch.cost, t0 + t, x, u);
             let target = if closing { &mut *x_next } else { &mut self.x_next };
@@ -111,8 +112,9 @@ impl<D: Dynamics, C: Cost, E: TerminalCost> Solver<'_, D, C, E> {
     }
 }
 
-fn clamp(u: &mut [f64], low: &[f64], high: &[f64]) {
-    for (u, (&low, &high)) in u.iter_mut().zip(low.iter().zip(high)) {
+/// Moves a control into its limits.
+pub(crate) fn clamp(u: &mut DVector<f64>, limits: &ActionBounds) {
+    for (u, (&low, &high)) in u.iter_mut().zip(limits.low.iter().zip(&limits.high)) {
         *u = u.clamp(low, high);
     }
 }

@@ -3,6 +3,7 @@
 use dynamics::{Cost, Dynamics, TerminalCost, check_vector};
 use nalgebra::DVector;
 
+use crate::forward_pass::clamp;
 use crate::{DdpError, Solution, Solver};
 
 /// Where a solve begins.
@@ -59,10 +60,7 @@ impl<D: Dynamics, C: Cost, E: TerminalCost> Solver<'_, D, C, E> {
             }
         }
         if let Some(limits) = problem.control_limits.filter(|_| self.method.boxed()) {
-            for u in &mut self.now.us {
-                let limits = limits.low.iter().zip(&limits.high);
-                u.iter_mut().zip(limits).for_each(|(u, (&low, &high))| *u = u.clamp(low, high));
-            }
+            self.now.us.iter_mut().for_each(|u| clamp(u, limits));
         }
         // A roll-out from a trajectory with zero gains is feasible.
         let roll_out = matches!(guess, Guess::Controls(_));

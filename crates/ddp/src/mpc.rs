@@ -5,6 +5,7 @@ use std::time::Instant;
 use dynamics::{Cost, Dynamics, Plant, TerminalCost, check_vector};
 use nalgebra::DVector;
 
+use crate::forward_pass::clamp;
 use crate::settings::{UNLIMITED_SECONDS, check_budget};
 use crate::{DdpError, Guess, Method, Problem, Settings, Solution, Solver, Status};
 
@@ -197,9 +198,7 @@ impl<'a, D: Dynamics, C: Cost, E: TerminalCost> Mpc<'a, D, C, E> {
         u.copy_from(&now.us[t]);
         u.gemv(1.0, &nodes[t].gains, &self.dx, 1.0);
         if let Some(limits) = problem.control_limits.filter(|_| method.boxed()) {
-            for (u, (&low, &high)) in u.iter_mut().zip(limits.low.iter().zip(&limits.high)) {
-                *u = u.clamp(low, high);
-            }
+            clamp(u, limits);
         }
         Ok(())
     }
