@@ -70,6 +70,10 @@ pub struct DvpSettings {
     pub first_bias: f64,
     /// What the labels are.
     pub labels: ValueLabels,
+    /// A state whose value is known to be 0, such as a goal at rest; empty for none. The terminal cost is
+    /// then V(x) − V(anchor): without discount the costs of a step fix V up to a constant only, so that
+    /// errors of the regression there would stay in all later values and add up.
+    pub anchor: Vec<f64>,
     /// Solves that end with a regularisation of this size or more are rejected, as are those whose value
     /// is not finite.
     pub max_regularization: f64,
@@ -99,6 +103,7 @@ impl Default for DvpSettings {
             fit: FitSettings::default(),
             first_bias: 0.0,
             labels: ValueLabels::Solution,
+            anchor: Vec::new(),
             max_regularization: 0.1,
             warm_start: false,
             method: Method::Fddp,
@@ -119,14 +124,16 @@ impl DvpSettings {
                 return refuse(key, "0".to_owned(), "at least 1");
             }
         }
-        let fits = self.start_spread.is_empty() || self.start_spread.len() == nx;
-        if !fits || self.start_spread.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
-            let found = format!("{:?}", self.start_spread);
-            return refuse(
-                "method.start_spread",
-                found,
-                "[] or one finite half-width per state entry",
-            );
+        let fits = |list: &[f64]| list.is_empty() || list.len() == nx;
+        let Self { start_spread, anchor, .. } = self;
+        if !fits(start_spread) || start_spread.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
+            let found = format!("{start_spread:?}");
+            let needed = "[] or one finite half-width per state entry";
+            return refuse("method.start_spread", found, needed);
+        }
+        if !fits(anchor) || anchor.iter().any(|x| !x.is_finite()) {
+            let needed = "[] or one finite number per state entry";
+            return refuse("method.anchor", format!("{anchor:?}"), needed);
         }
         if !self.first_bias.is_finite() {
             return refuse("method.first_bias", self.first_bias.to_string(), "finite");
@@ -224,8 +231,12 @@ impl<'a> Dvp<'a> {
             return DvpTerminalCost::Constant { ndx, value: self.settings.first_bias };
         }
         let kind = self.settings.hessian_kind();
-        let network = NeuralTerminalCost::new(self.network.clone(), kind);
-        DvpTerminalCost::Network(Box::new(network))
+        let mut cost = NeuralTerminalCost::new(self.network.clone(), kind);
+        if !self.settings.anchor.is_empty() {
+            let anchor = DVector::from_column_slice(&self.settings.anchor);
+            cost.bias = -values(&self.network, &[anchor])[0];
+        }
+        DvpTerminalCost::Network(Box::new(cost))
     }
 
     /// Draws `n` starts. Iterations draw from indices of their own, so other draws change nothing.

@@ -5,6 +5,7 @@ use agents::dvp::{Dvp, DvpSettings, ValueLabels, mean_squared_difference, values
 use bench_tasks::{BenchTask, Preset, Variant};
 use critics::FitSettings;
 use dynamics::Stream;
+use nalgebra::DVector;
 
 fn unicycle(horizon: i64) -> Box<dyn BenchTask> {
     let entry = bench_tasks::find("unicycle").unwrap();
@@ -71,6 +72,21 @@ fn a_biased_first_terminal_cost_shifts_the_first_labels() {
         assert!((biased.cost - plain.cost - 0.5).abs() < 1e-9);
         assert!((&biased.vx[0] - &plain.vx[0]).amax() < 1e-6);
     }
+}
+
+#[test]
+fn an_anchored_terminal_cost_forgets_the_bias() {
+    let task = unicycle(60);
+    let value_at_goal = |anchor: Vec<f64>| {
+        let settings = DvpSettings { first_bias: 0.5, anchor, ..settings(10, 300) };
+        let mut dvp = Dvp::new(task.as_task(), &settings, 0).unwrap();
+        dvp.iterate().unwrap();
+        dvp.solve(&[DVector::zeros(3)]).unwrap()[0].cost
+    };
+    assert!((value_at_goal(Vec::new()) - 0.5).abs() < 0.05);
+    // Resting at the goal costs nothing, and what the network says of it is taken off.
+    let anchored = value_at_goal(vec![0.0; 3]);
+    assert!((-0.05..=0.0).contains(&anchored), "{anchored}");
 }
 
 #[test]
