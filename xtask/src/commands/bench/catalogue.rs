@@ -10,7 +10,7 @@ use super::optimal_control::{Measure, Problems};
 use super::planar::{Planar, Stage};
 use super::robots::{Algorithm, CHAINS, Robot};
 use super::steps::{Stepped, Tasks};
-use super::{child, networks, optimal_control, planar, robots, sobolev, steps};
+use super::{child, networks, optimal_control, planar, robots, steps, values};
 
 /// A row that can be measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ enum Kind {
     Tree { robot: Robot, algorithm: Algorithm },
     Planar { model: Planar, stage: Stage },
     OptimalControl(Measure),
-    Sobolev,
+    Value(values::Measure),
     Policy,
     Memory,
     Start,
@@ -82,7 +82,7 @@ impl Definition {
             Kind::OptimalControl(measure) => {
                 optimal_control::case(name, threads, measure, problems)?
             }
-            Kind::Sobolev => sobolev::epochs(name)?,
+            Kind::Value(measure) => values::case(name, measure, problems.dvp())?,
             Kind::Policy => networks::policy(name)?,
             Kind::Start => child::start_case(name),
             Kind::Memory => match child::memory_case(name) {
@@ -99,7 +99,7 @@ impl Definition {
     fn precision(&self) -> Option<Precision> {
         match self.kind {
             Kind::Update { .. } => Some(Precision::F32),
-            Kind::Sobolev => Some(Precision::F64),
+            Kind::Value(values::Measure::Epoch) => Some(Precision::F64),
             _ => None,
         }
     }
@@ -163,13 +163,11 @@ pub(super) fn definitions() -> Vec<Definition> {
         let threads = if on_threads { BOTH } else { ONE };
         Definition::new(name, Kind::OptimalControl(measure), threads, &what)
     }));
+    rows.extend(
+        values::rows()
+            .map(|(name, measure, what)| Definition::new(name, Kind::Value(measure), ONE, &what)),
+    );
     rows.extend([
-        Definition::new(
-            "sobolev-epoch",
-            Kind::Sobolev,
-            ONE,
-            "values and gradients of |r|², r 3-64-64-64-3 tanh, 100 samples, f64, full batch",
-        ),
         Definition::new(
             "policy-eval",
             Kind::Policy,
@@ -257,6 +255,7 @@ mod tests {
         assert_eq!(names(&["vg-sac"]), ["peak-f32", "vg-sac-update", "vg-sac-step"]);
         assert_eq!(names(&["start", "policy"]), ["policy-eval", "start"]);
         assert_eq!(names(&["sobolev"]), ["peak-f64", "sobolev-epoch"]);
+        assert_eq!(names(&["dvp-"]), ["dvp-terminal", "dvp-iteration"]);
         assert_eq!(
             names(&["hopper", "arm-aba"]),
             [

@@ -18,9 +18,9 @@ mod plot;
 mod results;
 mod robots;
 mod show;
-mod sobolev;
 mod stats;
 mod steps;
+mod values;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,16 +2,18 @@
 //! against the horizon.
 
 use anyhow::{Context as _, Result, ensure};
+use bench_tasks::BenchTask;
 use ddp::{Guess, Method, Mpc, MpcSettings, Problem, Settings, Solver};
 use dynamics::models::Unicycle;
 use dynamics::{
-    AnyCost, AnyDynamics, AnyTerminalCost, Cost, Dynamics, Euler, Objective, QuadraticCost,
+    AnyCost, AnyDynamics, AnyTerminalCost, Cost, Dynamics, Euler, Objective, QuadraticCost, Task,
     TerminalCost,
 };
 use nalgebra::{DVector, dvector};
 
 use super::case::{Case, Source, Unit, Work};
 use super::steps::Tasks;
+use super::values;
 
 /// Horizons of the rows that show how the cost of an iteration grows.
 pub(super) const HORIZONS: [usize; 8] = [10, 20, 50, 100, 200, 500, 1000, 2000];
@@ -101,10 +103,11 @@ pub(super) struct Problems<'a> {
     cost: QuadraticCost,
     start: DVector<f64>,
     rest: DVector<f64>,
+    dvp: Box<dyn BenchTask>,
 }
 
 impl<'a> Problems<'a> {
-    /// The parts of the task `arm`, and the unicycle.
+    /// The parts of the task `arm`, the unicycle, and that of DVP.
     ///
     /// # Errors
     /// Models that refuse their parameters.
@@ -117,7 +120,13 @@ impl<'a> Problems<'a> {
             cost: QuadraticCost::new(vec![0.0; 3], vec![0.5; 3], vec![0.5; 2])?,
             start: dvector![-1.0, -1.0, 1.0],
             rest: dvector![0.0, 0.0],
+            dvp: values::unicycle()?,
         })
+    }
+
+    /// The task that DVP's value is learned on.
+    pub(super) fn dvp(&self) -> &dyn Task {
+        self.dvp.as_task()
     }
 
     fn arm(

@@ -122,7 +122,7 @@ enum Target {
     AtMost(f64),
 }
 
-const TARGETS: [(&str, Target); 35] = [
+const TARGETS: [(&str, Target); 37] = [
     ("sac-update", Target::ShareOfPeak(0.7)),
     ("sac-update", Target::TimesPeer("PyTorch", 1.5)),
     ("sac-update", Target::TimesPeer("JAX", 1.1)),
@@ -133,6 +133,8 @@ const TARGETS: [(&str, Target); 35] = [
     ("ppo-step", Target::TimesPeer("SB3", 4.0)),
     ("sobolev-epoch", Target::TimesPeer("PyTorch", 5.0)),
     ("sobolev-epoch", Target::TimesPeer("JAX", 1.3)),
+    ("dvp-terminal", Target::AtMost(30.0)),
+    ("dvp-iteration", Target::AtMost(1.0)),
     ("policy-eval", Target::AtMost(12.0)),
     ("memory", Target::AtMost(200.0)),
     ("start", Target::AtMost(0.3)),
