@@ -49,7 +49,8 @@ pub(crate) struct CellConfig {
 
 /// Format of `config.toml`.
 pub(crate) const SCHEMA: u32 = 1;
-const CONFIG_FILE: &str = "config.toml";
+/// Name of the file with the configuration.
+pub(crate) const CONFIG_FILE: &str = "config.toml";
 
 /// How a cell was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,8 +227,7 @@ pub(crate) fn run(
     if let Outcome::Interrupted { env_steps } = outcome {
         return Ok(CellOutcome::Interrupted(env_steps));
     }
-    drop(lock);
-    fs::remove_file(partial.join(LOCK_FILE)).ok();
+    unlock(lock, &partial);
     fs::rename(&partial, &whole)
         .with_context(|| format!("cannot rename `{}`", partial.display()))?;
     if failed.exists() {
@@ -298,8 +298,17 @@ fn check_origin(run: &Path, config: &CellConfig) -> Result<()> {
 
 const LOCK_FILE: &str = "lock";
 
+/// Lets go of the folder before it is renamed.
+pub(crate) fn unlock(lock: File, partial: &Path) {
+    drop(lock);
+    fs::remove_file(partial.join(LOCK_FILE)).ok();
+}
+
 /// Keeps a second process out of the folder; the system lets go of it when this process ends.
-fn lock(partial: &Path) -> Result<File> {
+///
+/// # Errors
+/// Another process that has it, a file that cannot be written.
+pub(crate) fn lock(partial: &Path) -> Result<File> {
     let path = partial.join(LOCK_FILE);
     let file =
         File::create(&path).with_context(|| format!("cannot create `{}`", path.display()))?;
@@ -322,7 +331,11 @@ struct Failure {
     env_steps: Option<u64>,
 }
 
-fn mark_failed(failed: &Path, error: &anyhow::Error) -> Result<()> {
+/// Writes what went wrong.
+///
+/// # Errors
+/// A file that cannot be written.
+pub(crate) fn mark_failed(failed: &Path, error: &anyhow::Error) -> Result<()> {
     let env_steps = error.downcast_ref().and_then(|error| match error {
         LearnError::NotFinite { env_step, .. } | LearnError::Task { env_step, .. } => {
             Some(*env_step)
@@ -338,7 +351,8 @@ fn mark_failed(failed: &Path, error: &anyhow::Error) -> Result<()> {
     Ok(())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// The path with more at the end of its name.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

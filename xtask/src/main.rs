@@ -5,6 +5,7 @@
 
 mod cell;
 mod commands;
+mod dvp;
 mod interrupt;
 mod machine;
 mod plan;

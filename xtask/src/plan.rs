@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::cell::{self, CellConfig};
+use crate::dvp;
 use crate::report::{FigureSpec, Group, Rule};
 use crate::settings::apply_overrides;
 
@@ -35,7 +36,7 @@ impl Profile {
     }
 
     /// Seeds per curve.
-    fn n_seeds(self) -> u64 {
+    pub(crate) fn n_seeds(self) -> u64 {
         match self {
             Self::Smoke => 2,
             Self::Quick => 5,
@@ -102,8 +103,9 @@ const FIGURES: [Figure; 2] = [
     Figure {
         id: "vg-sac/fig3-cartpole",
         title: "Jacobians by finite differences of the nominal model",
-        claim: "A black-box nominal model serves as well: finite differences improve on SAC as much \
-                as exact Jacobians (Gurumurthy et al. 2023, figure 3, there on two other systems)",
+        claim: "A black-box nominal model serves as well: finite differences improve on SAC as \
+                much as exact Jacobians (Gurumurthy et al. 2023, figure 3, there on two other \
+                systems)",
         task: "cartpole",
         curves: &[SAC, VG_SAC, VG_SAC_DIFFERENCES],
         rule: Rule::Comparable { reference: 1, method: 2, baseline: 0 },
@@ -183,7 +185,8 @@ impl Selection {
     /// A name that is no paper and no figure, a task or method that no figure has.
     pub(crate) fn plan(&self) -> Result<Vec<PlannedFigure>> {
         for name in &self.names {
-            if !FIGURES.iter().any(|figure| figure.matches(name)) {
+            let is_learning = FIGURES.iter().any(|figure| figure.matches(name));
+            if !is_learning && !dvp::names().any(|known| known == name) {
                 bail!(
                     "there is no paper or figure `{name}`; there are {}",
                     known_names().join(", ")
@@ -206,10 +209,26 @@ impl Selection {
             }
         }
         self.check_overrides(&planned)?;
-        if planned.is_empty() {
-            bail!("no figure is left: `--task` and the names given have nothing in common");
+        if planned.is_empty() && self.plan_values()?.is_empty() {
+            bail!(
+                "no figure is left: `--task`, `--method` or `--set` have nothing in common with the \
+                 names given"
+            );
         }
         Ok(planned)
+    }
+
+    /// The figures about learned values. `--task`, `--method` and `--set` choose and change the
+    /// learning methods of the others, so these figures are left out where one of them is given.
+    ///
+    /// # Errors
+    /// Settings that a task refuses.
+    pub(crate) fn plan_values(&self) -> Result<Vec<dvp::Planned>> {
+        if !(self.tasks.is_empty() && self.methods.is_empty() && self.overrides.is_empty()) {
+            return Ok(Vec::new());
+        }
+        let seeds = self.n_seeds.unwrap_or_else(|| self.profile.n_seeds());
+        dvp::plan(&self.names, &dvp::Size { profile: self.profile, seeds })
     }
 
     /// Whether the cells of a configuration are to be run (all are shown).
@@ -264,6 +283,7 @@ fn known_names() -> Vec<String> {
     let mut names: Vec<_> = FIGURES.iter().map(|f| f.paper().to_owned()).collect();
     names.dedup();
     names.extend(FIGURES.iter().map(|f| f.id.to_owned()));
+    names.extend(dvp::names().map(str::to_owned));
     names
 }
 

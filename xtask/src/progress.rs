@@ -126,6 +126,13 @@ pub(crate) struct CellDisplay<'a> {
 }
 
 impl CellDisplay<'_> {
+    /// The cell has done this many of its steps.
+    pub(crate) fn at(&mut self, steps: u64) {
+        let before = self.seen.replace(steps).unwrap_or(0);
+        self.bar.set_position(steps);
+        self.display.advance(steps.saturating_sub(before), false);
+    }
+
     /// The cell is whole: says so in a line.
     pub(crate) fn done(self) {
         let mut state = self.display.lock();

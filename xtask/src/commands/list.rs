@@ -9,6 +9,7 @@ use clap::Args;
 use ddp::Method;
 
 use crate::cell::CellConfig;
+use crate::dvp;
 use crate::plan::{Profile, Selection, figures};
 use crate::settings::{PRESETS, find, keys};
 
@@ -30,7 +31,7 @@ impl ListArgs {
     pub(crate) fn run(self) -> Result<()> {
         let mut text = String::new();
         for Section { heading, table } in
-            [figure_list()?, tasks()?, method_list(), solvers()?, studies()]
+            [figure_list()?, value_figures()?, tasks()?, method_list(), solvers()?, studies()]
         {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{heading}\n{table}\n");
@@ -101,6 +102,26 @@ fn figure_list() -> Result<Section> {
     }
     Ok(Section {
         heading: "Figures (cargo xtask reproduce FIGURE; cells they share run once)".to_owned(),
+        table,
+    })
+}
+
+/// The figures about learned values with the steps (epochs of regressions, solves of ground truth) that
+/// each profile takes.
+fn value_figures() -> Result<Section> {
+    let mut table =
+        super::table(["figure", "what", "smoke [steps]", "quick [steps]", "paper [steps]"]);
+    for figure in dvp::figures() {
+        let mut row = vec![figure.id.to_owned(), figure.title.to_owned()];
+        for profile in [Profile::Smoke, Profile::Quick, Profile::Paper] {
+            let size = dvp::Size { profile, seeds: profile.n_seeds() };
+            let planned = dvp::plan(&[figure.id.to_owned()], &size)?;
+            row.push(planned.iter().map(dvp::Planned::steps).sum::<u64>().to_string());
+        }
+        table.add_row(row);
+    }
+    Ok(Section {
+        heading: "Figures about learned values (a step is an epoch of a regression)".to_owned(),
         table,
     })
 }

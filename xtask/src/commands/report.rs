@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::print;
 use super::reproduce::{PLAN_FILE, StoredPlan, write_report};
+use crate::dvp;
 use crate::progress::tell;
 use crate::report::{compare, unreadable_cells};
 
@@ -33,7 +34,8 @@ impl ReportArgs {
             let page = compare(&self.dir, other, &self.dir)?;
             print(&format!("{}\n", page.html.display()))?;
         }
-        let unreadable = unreadable_cells(&plan.figures);
+        let mut unreadable = unreadable_cells(&plan.figures);
+        unreadable.extend(dvp::unreadable(&plan.values));
         for text in &unreadable {
             tell(&format!("failed: {text}"));
         }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::print;
 use super::train::with_threads;
 use crate::cell::{self, CellConfig, CellOutcome};
+use crate::dvp;
 use crate::interrupt;
 use crate::machine;
 use crate::plan::{self, Profile, Selection};
@@ -25,7 +26,7 @@ use crate::settings::parse_assignments;
 /// Arguments of `reproduce`.
 #[derive(clap::Args)]
 pub(crate) struct ReproduceArgs {
-    /// Papers (vg-sac) or figures (vg-sac/fig2-cartpole); without any, the overview of all
+    /// Papers (vg-sac, dvp) or figures (vg-sac/fig2-cartpole, dvp/fig1); without any, the overview
     names: Vec<String>,
     /// Size of the experiments
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
@@ -58,6 +59,9 @@ pub(crate) struct StoredPlan {
     pub(crate) title: String,
     pub(crate) info: RunInfo,
     pub(crate) figures: Vec<FigureSpec>,
+    /// Figures about learned values.
+    #[serde(default)]
+    pub(crate) values: Vec<dvp::StoredFigure>,
 }
 
 pub(crate) const PLAN_FILE: &str = "plan.json";
@@ -80,6 +84,7 @@ impl ReproduceArgs {
             overrides: parse_assignments(&self.set)?,
         };
         let planned = selection.plan()?;
+        let values = selection.plan_values()?;
         let cells_dir = self.out.join("cells");
         let mut cells = BTreeMap::new();
         for config in planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells)) {
@@ -96,7 +101,17 @@ impl ReproduceArgs {
         }
         let jobs = self.jobs.map_or_else(default_jobs, usize::from);
         let stop = interrupt::flag()?;
-        let mut failures = run_cells(&cells_dir, &cells, jobs, stop)?;
+        let mut n_cells = cells.len();
+        let mut failures = match planned.is_empty() {
+            true => Vec::new(),
+            false => run_cells(&cells_dir, &cells, jobs, stop)?,
+        };
+        if !values.is_empty() && !stop.load(Ordering::Relaxed) {
+            let share = |n_cells| share_cores(n_cells, jobs, machine::n_cores());
+            let (n, failed) = dvp::run_missing(&self.out, &values, share, stop)?;
+            n_cells += n;
+            failures.extend(failed);
+        }
 
         let info = RunInfo {
             profile: selection.profile.name().to_owned(),
@@ -109,6 +124,7 @@ impl ReproduceArgs {
             title: format!("Costate: {}, {} profile", selection.slug(), selection.profile.name()),
             info,
             figures: plan::figure_specs(&planned, &selection, &cells_dir)?,
+            values: values.iter().map(|figure| figure.stored(&self.out)).collect::<Result<_>>()?,
         };
         let name = selection.folder_name();
         let paths = write_report(&self.out.join("reports").join(name), &plan)?;
@@ -120,16 +136,13 @@ impl ReproduceArgs {
             );
         }
         failures.extend(report::unreadable_cells(&plan.figures));
+        failures.extend(dvp::unreadable(&plan.values));
         for failure in &failures {
             tell(&format!("failed: {failure}"));
         }
         print(&format!("{}\n{}\n", paths.markdown.display(), paths.html.display()))?;
         if !failures.is_empty() {
-            bail!(
-                "{} of {} cells cannot be used; the report names them",
-                failures.len(),
-                cells.len()
-            );
+            bail!("{} of {} cells cannot be used; the report names them", failures.len(), n_cells);
         }
         Ok(())
     }
@@ -152,7 +165,8 @@ fn share_cores(n_cells: usize, jobs: usize, n_cores: usize) -> (usize, usize) {
 
 /// Writes the report of a plan, and the plan beside it.
 pub(crate) fn write_report(dir: &Path, plan: &StoredPlan) -> Result<ReportPaths> {
-    let paths = report::build(dir, &plan.title, &plan.info, &plan.figures)?;
+    let paths =
+        report::build(dir, &plan.title, &plan.info, &plan.figures, dvp::sheets(&plan.values))?;
     let text = serde_json::to_string_pretty(plan)?;
     write_file_atomic(&dir.join(PLAN_FILE), text.as_bytes())?;
     Ok(paths)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cells::{self, Cell, CellState, Curve, Timing};
 use super::ratio::{self, RatioSeries};
+use super::sheet::Sheet;
 use super::stats::{self, Estimate, Reach};
 use super::verdict::{self, Verdict};
 use super::{FigureSpec, Group, Rule, RunInfo, rollout};
@@ -23,8 +24,11 @@ pub(crate) struct Report {
     pub(crate) title: String,
     /// How the numbers were made.
     pub(crate) info: RunInfo,
-    /// The figures in order.
+    /// The comparisons of learning curves in order.
     pub(crate) figures: Vec<FigureData>,
+    /// The other figures, behind them.
+    #[serde(default)]
+    pub(crate) sheets: Vec<Sheet>,
 }
 
 /// One figure with its numbers and verdict.
@@ -172,17 +176,27 @@ impl Report {
     /// Loads the cells of all figures and computes everything.
     pub(crate) fn new(title: &str, info: &RunInfo, figures: &[FigureSpec]) -> Self {
         let figures = figures.iter().map(|f| figure(f, info)).collect();
-        Self { schema: 1, title: title.to_owned(), info: info.clone(), figures }
+        let (title, info) = (title.to_owned(), info.clone());
+        Self { schema: 1, title, info, figures, sheets: Vec::new() }
+    }
+
+    /// Id, title, claim and verdict of every figure in order.
+    pub(crate) fn verdicts(&self) -> impl Iterator<Item = (&str, &str, &str, &Verdict)> {
+        let figures = self.figures.iter();
+        let figures = figures.map(|f| (&*f.id, &*f.title, &*f.claim, &f.verdict));
+        figures.chain(self.sheets.iter().map(|s| (&*s.id, &*s.title, &*s.claim, &s.verdict)))
     }
 
     /// Sum over all cells of their whole time, in seconds.
     pub(crate) fn cell_seconds(&self) -> f64 {
         let mut seen = BTreeSet::new();
         let seeds = self.figures.iter().flat_map(|f| &f.groups).flat_map(|g| &g.seeds);
-        seeds
+        let learning: f64 = seeds
             .filter(|s| seen.insert(&s.cell))
             .filter_map(|s| s.timing.as_ref()?.total_seconds.last())
-            .sum()
+            .sum();
+        let others = self.sheets.iter().flat_map(|sheet| &sheet.cells);
+        learning + others.filter(|c| seen.insert(&c.name)).map(|c| c.seconds).sum::<f64>()
     }
 }
 

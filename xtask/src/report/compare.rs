@@ -11,6 +11,7 @@ use super::html::document;
 use super::stats::{Estimate, Reach};
 use super::svg::escape;
 use super::tables::{Entry, Table};
+use super::verdict::Verdict;
 
 /// Files written by [`compare`].
 #[derive(Clone, Debug)]
@@ -57,16 +58,41 @@ fn sections(a: &Report, b: &Report) -> Vec<Section> {
     let mut out = Vec::new();
     for f in &a.figures {
         let found = b.figures.iter().find(|g| g.id == f.id);
-        out.push(found.map_or_else(|| lonely(f, "A"), |g| section(f, g)));
+        out.push(found.map_or_else(|| lonely(&f.title, "A"), |g| section(f, g)));
     }
     let only_b = b.figures.iter().filter(|g| a.figures.iter().all(|f| f.id != g.id));
-    out.extend(only_b.map(|g| lonely(g, "B")));
+    out.extend(only_b.map(|g| lonely(&g.title, "B")));
+    for s in &a.sheets {
+        let found = b.sheets.iter().find(|t| t.id == s.id);
+        out.push(found.map_or_else(
+            || lonely(&s.title, "A"),
+            |t| {
+                let mut remarks = vec![verdicts(&s.verdict, &t.verdict)];
+                let equal = if s.tables == t.tables { "identical" } else { "different" };
+                remarks.push(format!("Their tables are {equal}."));
+                remarks.push(format!("A: {}.", s.verdict.ours));
+                remarks.push(format!("B: {}.", t.verdict.ours));
+                Section { title: s.title.clone(), remarks, table: empty() }
+            },
+        ));
+    }
+    let only_b = b.sheets.iter().filter(|t| a.sheets.iter().all(|s| s.id != t.id));
+    out.extend(only_b.map(|t| lonely(&t.title, "B")));
     out
 }
 
-fn lonely(f: &FigureData, side: &str) -> Section {
+fn lonely(title: &str, side: &str) -> Section {
     let remarks = vec![format!("Only report {side} has this figure.")];
-    Section { title: f.title.clone(), remarks, table: empty() }
+    Section { title: title.to_owned(), remarks, table: empty() }
+}
+
+fn verdicts(a: &Verdict, b: &Verdict) -> String {
+    let (a, b) = (a.kind, b.kind);
+    if a == b {
+        format!("Verdict of both: {}.", a.words())
+    } else {
+        format!("Verdict of A: {}; of B: {}.", a.words(), b.words())
+    }
 }
 
 fn empty() -> Table {
@@ -74,12 +100,7 @@ fn empty() -> Table {
 }
 
 fn section(a: &FigureData, b: &FigureData) -> Section {
-    let (va, vb) = (a.verdict.kind, b.verdict.kind);
-    let mut remarks = vec![if va == vb {
-        format!("Verdict of both: {}.", va.words())
-    } else {
-        format!("Verdict of A: {}; of B: {}.", va.words(), vb.words())
-    }];
+    let mut remarks = vec![verdicts(&a.verdict, &b.verdict)];
     let mut table = empty();
     for group in &a.groups {
         match b.groups.iter().find(|g| g.label == group.label) {
@@ -227,7 +248,7 @@ mod tests {
             levels: vec![4.0],
         };
         let figures = if extra { vec![figure("x"), figure("y")] } else { vec![figure("x")] };
-        build(&out, name, &RunInfo::default(), &figures).unwrap();
+        build(&out, name, &RunInfo::default(), &figures, Vec::new()).unwrap();
         out
     }
 

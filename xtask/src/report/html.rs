@@ -70,6 +70,9 @@ pub(crate) fn page(report: &Report) -> String {
     for (i, f) in report.figures.iter().enumerate() {
         body += &figure(f, i + 1);
     }
+    for (i, sheet) in report.sheets.iter().enumerate() {
+        body += &sheet.html(report.figures.len() + i + 1);
+    }
     let problems = tables::problems(report);
     if !problems.is_empty() {
         body += "<section id=\"missing\">\n<h2>Missing and failed cells</h2>\n";
@@ -88,7 +91,7 @@ pub(crate) fn page(report: &Report) -> String {
     document(&report.title, &body)
 }
 
-fn badge(kind: Kind) -> String {
+pub(super) fn badge(kind: Kind) -> String {
     let (class, sign) = match kind {
         Kind::Reproduced => ("good", "✓"),
         Kind::Partly => ("fair", "◐"),
@@ -103,26 +106,26 @@ fn badge(kind: Kind) -> String {
 
 fn summary(report: &Report) -> String {
     let mut out = "<section class=\"summary\" aria-label=\"Verdicts\">\n".to_owned();
-    for f in &report.figures {
+    for (id, title, claim, verdict) in report.verdicts() {
         let _ = writeln!(
             out,
             "<div class=\"row\"><div>{}</div><div><a href=\"#{}\">{}</a><p>{}</p><p class=\"ours\">\
              {}</p></div></div>",
-            badge(f.verdict.kind),
-            slug(&f.id),
-            escape(&f.title),
-            escape(&f.claim),
-            escape(&f.verdict.ours)
+            badge(verdict.kind),
+            slug(id),
+            escape(title),
+            escape(claim),
+            escape(&verdict.ours)
         );
     }
-    if report.figures.is_empty() {
+    if report.verdicts().next().is_none() {
         out += "<p>No figures were asked for.</p>\n";
     }
     out + "</section>\n"
 }
 
 /// A drawing with its caption and the data of its read-out.
-fn plot(picture: &Picture, caption: &str) -> String {
+pub(super) fn plot(picture: &Picture, caption: &str) -> String {
     let data = picture
         .data
         .as_ref()

@@ -61,6 +61,8 @@ pub(crate) enum Stroke {
     Dotted,
     /// Grey and dashed: no data, but what data are compared with.
     Guide,
+    /// The area within the points, faint: an interval around the line of the same name.
+    Band,
 }
 
 /// A line and its name. Lines of one name have one colour and one entry in the legend.
@@ -89,6 +91,11 @@ pub(crate) struct Panel {
 
 /// The panels with their legend as an SVG file; `alt` says what is seen.
 pub(crate) fn draw(alt: &str, panels: &[Panel]) -> String {
+    picture(alt, panels).file()
+}
+
+/// The panels with their legend; `alt` says what is seen.
+pub(crate) fn picture(alt: &str, panels: &[Panel]) -> Picture {
     let columns = panels.len().clamp(1, COLUMNS);
     let (width, height) = match columns {
         1 => (560.0, 300.0),
@@ -119,7 +126,7 @@ pub(crate) fn draw(alt: &str, panels: &[Panel]) -> String {
             add(&mut picture, line, &names, (&x, &y));
         }
     }
-    picture.file()
+    picture
 }
 
 fn add(picture: &mut Picture, line: &Line, names: &[(&str, Stroke)], (x, y): (&Axis, &Axis)) {
@@ -132,6 +139,11 @@ fn add(picture: &mut Picture, line: &Line, names: &[(&str, Stroke)], (x, y): (&A
                 picture.line(&class, from, to);
             }
         }
+        return;
+    }
+    if line.stroke == Stroke::Band {
+        let points: Vec<_> = line.points.iter().filter_map(place).collect();
+        picture.polygon(&class, &points);
         return;
     }
     picture.polyline(&class, line.points.iter().map(place));
@@ -147,6 +159,7 @@ fn add(picture: &mut Picture, line: &Line, names: &[(&str, Stroke)], (x, y): (&A
 fn class(index: usize, stroke: Stroke) -> String {
     match stroke {
         Stroke::Guide => "one".to_owned(),
+        Stroke::Band => format!("band {}", series_class(index)),
         // Every second line without dots is dashed, so that one below it shows through.
         Stroke::Plain if index % 2 == 1 => format!("mean dash {}", series_class(index)),
         _ => format!("mean {}", series_class(index)),
@@ -216,6 +229,14 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 4, "zero has no place on a logarithmic axis");
         assert_eq!(svg.matches(">b</text>").count(), 1);
         assert!(svg.contains("cart &amp; pole") && svg.contains("10⁻⁶"), "{svg}");
+    }
+
+    #[test]
+    fn bands_have_the_colour_of_their_line_and_no_entry_of_their_own() {
+        let svg = draw("", &[panel("", &[("a", Stroke::Dotted), ("a", Stroke::Band)])]);
+        assert_well_formed(&svg);
+        assert_eq!(svg.matches(r#"class="band s0""#).count(), 1);
+        assert_eq!(svg.matches(">a</text>").count(), 1);
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub(crate) fn pictures(report: &Report) -> Vec<(String, String)> {
     for figure in &report.figures {
         out.extend(figure_pictures(figure).into_iter().map(|(name, _, p)| (name, p.file())));
     }
+    out.extend(report.sheets.iter().flat_map(|sheet| sheet.files()));
     out
 }
 
@@ -81,13 +82,16 @@ pub(crate) fn page(report: &Report) -> String {
     let mut out = format!("# {}\n\n", escape(&report.title));
     let _ = writeln!(out, "Profile `{}`.\n", escape(&report.info.profile));
     out += "## Verdicts\n\n";
-    for f in &report.figures {
-        let (kind, claim) = (f.verdict.kind.words(), escape(&f.claim));
-        let (title, ours) = (escape(&f.title), escape(&f.verdict.ours));
+    for (_, title, claim, verdict) in report.verdicts() {
+        let (kind, claim) = (verdict.kind.words(), escape(claim));
+        let (title, ours) = (escape(title), escape(&verdict.ours));
         let _ = writeln!(out, "- **{kind}**: {title}\n  - Claim: {claim}\n  - Ours: {ours}.");
     }
     for f in &report.figures {
         out += &figure(f);
+    }
+    for sheet in &report.sheets {
+        out += &sheet.markdown();
     }
     let problems = tables::problems(report);
     if !problems.is_empty() {

@@ -14,9 +14,11 @@ mod compare;
 mod figures;
 mod html;
 pub(crate) mod lines;
+mod maps;
 mod markdown;
 mod ratio;
 mod rollout;
+mod sheet;
 mod stats;
 mod svg;
 mod tables;
@@ -27,8 +29,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use analysis::Report;
+pub(crate) use analysis::{Problem, Report};
 pub(crate) use compare::compare;
+pub(crate) use maps::{Colours, Map, draw as draw_maps};
+pub(crate) use sheet::{FinishedCell, Illustration, Sheet};
+pub(crate) use stats::{Estimate, Interval};
+pub(crate) use tables::{Entry, Table};
+pub(crate) use verdict::{Kind, Verdict};
 
 /// What one figure of a paper claims and which cells reproduce it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -136,7 +143,8 @@ pub(crate) struct ReportPaths {
     pub(crate) json: PathBuf,
 }
 
-/// Reads the cells and writes `report.html`, `report.md`, `figures/` and `report.json` to `out`.
+/// Reads the cells of `figures`, adds the `sheets`, and writes `report.html`, `report.md`,
+/// `figures/` and `report.json` to `out`.
 ///
 /// # Errors
 /// Only where a file cannot be written; missing, failed or corrupt cells are named on the page.
@@ -145,8 +153,9 @@ pub(crate) fn build(
     title: &str,
     info: &RunInfo,
     figures: &[FigureSpec],
+    sheets: Vec<Sheet>,
 ) -> anyhow::Result<ReportPaths> {
-    let report = Report::new(title, info, figures);
+    let report = Report { sheets, ..Report::new(title, info, figures) };
     let folder = out.join("figures");
     std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let paths = ReportPaths {
@@ -249,7 +258,7 @@ mod tests {
 
     fn built(root: &Path, spec: FigureSpec) -> (String, String, Report) {
         let info = RunInfo { profile: "quick".to_owned(), ..RunInfo::default() };
-        let paths = build(&root.join("report"), "Title", &info, &[spec]).unwrap();
+        let paths = build(&root.join("report"), "Title", &info, &[spec], Vec::new()).unwrap();
         let read = |path| std::fs::read_to_string(path).unwrap();
         (read(&paths.html), read(&paths.markdown), load(&paths.json).unwrap())
     }
@@ -305,7 +314,7 @@ mod tests {
         let (html, _, report) = built(root.path(), empty);
         assert_eq!(report.figures[0].verdict.kind, verdict::Kind::NotRun);
         assert!(html.contains("not run at this profile"));
-        let paths = build(root.path(), "", &RunInfo::default(), &[]).unwrap();
+        let paths = build(root.path(), "", &RunInfo::default(), &[], Vec::new()).unwrap();
         assert!(std::fs::read_to_string(paths.html).unwrap().contains("No figures"));
     }
 

@@ -156,6 +156,17 @@ impl Picture {
         );
     }
 
+    /// A rectangle of a colour that stands for a number.
+    pub(crate) fn filled(&mut self, colour: &str, corner: (f64, f64), size: (f64, f64)) {
+        let ((x, y), (w, h)) = (corner, size);
+        // A hair wider, so that no gap shows between neighbours.
+        let (w, h) = (w + 0.3, h + 0.3);
+        let _ = write!(
+            self.body,
+            r#"<rect fill="{colour}" x="{x:.1}" y="{y:.1}" width="{w:.1}" height="{h:.1}"/>"#
+        );
+    }
+
     /// A circle with an optional tool tip.
     pub(crate) fn circle(&mut self, class: &str, at: (f64, f64), radius: f64, tip: &str) {
         let _ = write!(

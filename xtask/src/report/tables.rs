@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::analysis::{FigureData, GroupData, Report};
 use super::axis::{decimals_for, duration, number};
 use super::stats::{Estimate, Interval};
 use super::svg::{escape, series_class};
 
 /// One cell: the number, and what stands small beside it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// The number or words.
     pub(crate) main: String,
@@ -19,7 +21,7 @@ pub(crate) struct Entry {
 }
 
 /// A table whose first `words` columns are text and whose others are numbers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Table {
     head: Vec<String>,
     words: usize,
@@ -259,17 +261,19 @@ pub(crate) fn problems(report: &Report) -> Table {
             }
         }
     }
+    report.sheets.iter().flat_map(|sheet| sheet.problem_rows()).for_each(|row| table.push(row));
     table
 }
 
 /// The commands that run the cells that are missing, each once.
 pub(crate) fn commands(report: &Report) -> Vec<String> {
     let groups = report.figures.iter().flat_map(|f| &f.groups);
-    let wanted = groups.filter(|g| !g.problems.is_empty() && !g.command.is_empty());
+    let groups = groups.map(|g| (&g.problems, &g.command));
+    let all = groups.chain(report.sheets.iter().map(|s| (&s.problems, &s.command)));
     let mut out: Vec<String> = Vec::new();
-    for g in wanted {
-        if !out.contains(&g.command) {
-            out.push(g.command.clone());
+    for (problems, command) in all {
+        if !problems.is_empty() && !command.is_empty() && !out.contains(command) {
+            out.push(command.clone());
         }
     }
     out
@@ -282,12 +286,15 @@ pub(crate) fn provenance(report: &Report) -> Table {
     let commit = if info.commit.is_empty() { String::new() } else { format!(" ({})", info.commit) };
     let groups = report.figures.iter().flat_map(|f| &f.groups);
     // Figures share cells, so they are counted by name.
-    let cells: BTreeSet<&String> = groups.flat_map(|g| &g.seeds).map(|s| &s.cell).collect();
+    let others = || report.sheets.iter().flat_map(|sheet| &sheet.cells);
+    let cells = groups.flat_map(|g| &g.seeds).map(|s| &s.cell);
+    let cells: BTreeSet<&String> = cells.chain(others().map(|cell| &cell.name)).collect();
     let seeds: BTreeSet<u64> = report
         .figures
         .iter()
         .flat_map(|f| &f.groups)
         .flat_map(|g| g.seeds.iter().map(|s| s.seed))
+        .chain(others().map(|cell| cell.seed))
         .collect();
     let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
     let time = format!("{} ({} complete cells)", duration(report.cell_seconds()), cells.len());
