@@ -8,7 +8,7 @@ use nalgebra::DVector;
 
 use crate::{
     Cost, CostExpansion, DerivativeKind, Dynamics, DynamicsError, HessianKind, HessianProduct,
-    Linearization, Plant, States, TerminalCost,
+    Linearization, Plant, States, StepDerivative, TerminalCost,
 };
 
 /// Scratch whose type is hidden: made once per thread, handed back at every call.
@@ -76,6 +76,20 @@ pub trait AnyDynamics: AnyPlant {
         x: &DVector<f64>,
         u: &DVector<f64>,
         out: &mut Linearization,
+    ) -> Result<(), DynamicsError>;
+    /// See [`Dynamics::new_derivative`].
+    fn any_new_derivative(&self) -> StepDerivative;
+    /// See [`Dynamics::derivative`].
+    ///
+    /// # Errors
+    /// As [`AnyDynamics::any_linearize`].
+    fn any_derivative(
+        &self,
+        ws: &mut Scratch,
+        x: &DVector<f64>,
+        u: &DVector<f64>,
+        x_next: &mut DVector<f64>,
+        out: &mut StepDerivative,
     ) -> Result<(), DynamicsError>;
     /// See [`Dynamics::derivative_kind`].
     fn any_derivative_kind(&self) -> DerivativeKind;
@@ -147,6 +161,19 @@ impl<M: Dynamics> AnyDynamics for M {
         out: &mut Linearization,
     ) -> Result<(), DynamicsError> {
         self.linearize(scratch_of::<M>(ws)?, x, u, out)
+    }
+    fn any_new_derivative(&self) -> StepDerivative {
+        self.new_derivative()
+    }
+    fn any_derivative(
+        &self,
+        ws: &mut Scratch,
+        x: &DVector<f64>,
+        u: &DVector<f64>,
+        x_next: &mut DVector<f64>,
+        out: &mut StepDerivative,
+    ) -> Result<(), DynamicsError> {
+        self.derivative(scratch_of::<M>(ws)?, x, u, x_next, out)
     }
     fn any_derivative_kind(&self) -> DerivativeKind {
         self.derivative_kind()
@@ -220,6 +247,19 @@ impl Dynamics for &dyn AnyDynamics {
         out: &mut Linearization,
     ) -> Result<(), DynamicsError> {
         (**self).any_linearize(ws, x, u, out)
+    }
+    fn new_derivative(&self) -> StepDerivative {
+        (**self).any_new_derivative()
+    }
+    fn derivative(
+        &self,
+        ws: &mut Scratch,
+        x: &DVector<f64>,
+        u: &DVector<f64>,
+        x_next: &mut DVector<f64>,
+        out: &mut StepDerivative,
+    ) -> Result<(), DynamicsError> {
+        (**self).any_derivative(ws, x, u, x_next, out)
     }
     fn derivative_kind(&self) -> DerivativeKind {
         (**self).any_derivative_kind()

@@ -56,6 +56,32 @@ pub enum DynamicsError {
         /// What the task must have.
         needed: &'static str,
     },
+    /// The equation of an implicit step was not solved.
+    #[error(
+        "`{model}`: implicit step of {dt} s stopped at residual {residual:.2e} N (tolerance \
+         {tolerance:.0e}) after {iterations} Newton iterations; use a smaller step or start with \
+         springs nearer to their rest lengths"
+    )]
+    ImplicitStep {
+        /// Name of the model.
+        model: &'static str,
+        /// Length of the step (s).
+        dt: f64,
+        /// Largest entry of the residual (N); not a number if the state or the control is not.
+        residual: f64,
+        /// The residual that is asked for (N).
+        tolerance: f64,
+        /// Newton iterations made.
+        iterations: usize,
+    },
+    /// An implicit step was solved at a point where it has no derivative.
+    #[error("`{model}`: the matrix of a step of {dt} s is singular there; use a smaller step")]
+    SingularStep {
+        /// Name of the model.
+        model: &'static str,
+        /// Length of the step (s).
+        dt: f64,
+    },
     /// A workspace made by one model was handed to another.
     #[error(
         "`{model}` was given the workspace of another model; use the one its `workspace()` returns"

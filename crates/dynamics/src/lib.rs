@@ -24,7 +24,7 @@
 //!
 //! # Map
 //! - [`Plant`] steps, [`Dynamics`] also linearises; [`AnyPlant`], [`AnyDynamics`] are their
-//!   object-safe twins.
+//!   object-safe twins; a [`StepDerivative`] is what sweeps over a trajectory multiply with.
 //! - [`ContinuousDynamics`] becomes discrete through [`Euler`], [`SemiImplicitEuler`] or [`Rk4`];
 //!   [`FiniteDifference`] differentiates a black box.
 //! - [`Cost`], [`TerminalCost`] and [`QuadraticCost`]; [`CostReward`] makes a reward of a cost.
@@ -32,6 +32,7 @@
 //!   its transitions.
 //! - [`check`] compares derivatives with central differences and dual numbers.
 //! - [`rigid_body`] has kinematic trees and robots from files.
+//! - [`mass_spring`] has networks of masses, springs and handles with implicit integration.
 //! - [`models`] has the models, [`planar`] the mechanics of walkers in a plane, [`Stream`] the
 //!   random numbers.
 //!
@@ -56,6 +57,7 @@ mod erased;
 mod error;
 mod finite_difference;
 mod integrators;
+pub mod mass_spring;
 pub mod models;
 pub mod planar;
 mod plant;
@@ -63,6 +65,7 @@ mod random;
 pub mod rigid_body;
 mod schemes;
 mod state_space;
+mod step_derivative;
 mod task;
 
 pub use angles::{wrap_to_pi, wrap_to_tau};
@@ -82,6 +85,7 @@ pub use plant::{DerivativeKind, Dynamics, HessianProduct, Linearization, Plant};
 pub use random::{Stream, StreamState};
 pub use schemes::{EulerScheme, Rk4Scheme, Scheme, SemiImplicitEulerScheme, Stages};
 pub use state_space::{StateSpace, States};
+pub use step_derivative::{DerivativeScratch, StepDerivative};
 pub use task::{
     ActionBounds, CostReward, End, Move, Objective, Observation, ObservationJacobian, RewardAt,
     RewardGradient, StateObservation, Task, Termination, difference_reward,

@@ -6,7 +6,7 @@ use std::any::Any;
 use nalgebra::{DMatrix, DVector};
 
 use crate::finite_difference::neighbours;
-use crate::{DynamicsError, States};
+use crate::{DynamicsError, States, StepDerivative};
 
 /// A system in discrete time, x' = f(x, u) or x' = f(x, u, ξ) with exogenous noise ξ.
 ///
@@ -79,6 +79,34 @@ pub trait Dynamics: Plant {
         u: &DVector<f64>,
         out: &mut Linearization,
     ) -> Result<(), DynamicsError>;
+
+    /// Room for the derivative of one step, in the form that [`Dynamics::derivative`] writes.
+    fn new_derivative(&self) -> StepDerivative {
+        StepDerivative::Dense(Linearization::zeros(self.ndx(), self.nu()))
+    }
+    /// Writes x' = f(x, u) and the derivative of this very step: [`Plant::step`] and
+    /// [`Dynamics::linearize`] in one, which a model whose step is an implicit equation solves once.
+    /// An `out` made by a model of another form is replaced by a new one.
+    ///
+    /// # Errors
+    /// As [`Plant::step`].
+    fn derivative(
+        &self,
+        ws: &mut Self::Workspace,
+        x: &DVector<f64>,
+        u: &DVector<f64>,
+        x_next: &mut DVector<f64>,
+        out: &mut StepDerivative,
+    ) -> Result<(), DynamicsError> {
+        self.step(ws, x, u, x_next)?;
+        if let StepDerivative::Dense(jacobian) = out {
+            return self.linearize(ws, x, u, jacobian);
+        }
+        let mut jacobian = Linearization::zeros(self.ndx(), self.nu());
+        let result = self.linearize(ws, x, u, &mut jacobian);
+        *out = StepDerivative::Dense(jacobian);
+        result
+    }
 
     /// Where the Jacobians come from.
     fn derivative_kind(&self) -> DerivativeKind {
