@@ -23,6 +23,8 @@
 //! - A [`Solution`] has the trajectory, the [`Status`] with one [`IterationRow`] per iteration, and can
 //!   be saved, warm-start the next solve, or run as a [`FeedbackPolicy`].
 //! - [`Mpc`] replans at every tick without allocation.
+//! - [`shooting`] has gradients, Hessians and steps of a cost by the controls of a roll-out, open loop
+//!   or under a policy.
 //! - [`lqr`] has the linear-quadratic regulators: finite and infinite horizon, discrete and
 //!   continuous.
 //!
@@ -46,6 +48,7 @@ mod refresh;
 mod regularization;
 mod serde_lists;
 mod settings;
+pub mod shooting;
 mod solution;
 mod solver;
 mod trajectory;

@@ -20,8 +20,9 @@ pub struct Problem<'a, D, C, E> {
     pub horizon: usize,
     /// γ; 1 unless the cost of later steps is to count less.
     pub discount: f64,
-    /// The box of the controls. [`Method::BoxDdp`](crate::Method::BoxDdp) and
-    /// [`Method::BoxFddp`](crate::Method::BoxFddp) keep to it, the other methods ignore it.
+    /// The box of the controls. [`Method::BoxDdp`](crate::Method::BoxDdp),
+    /// [`Method::BoxFddp`](crate::Method::BoxFddp) and the steps of
+    /// [`Shooting`](crate::shooting::Shooting) keep to it, the other methods ignore it.
     pub control_limits: Option<&'a ActionBounds>,
 }
 
@@ -150,5 +151,27 @@ pub enum DdpError {
         /// What the model says.
         #[source]
         source: DynamicsError,
+    },
+    /// A [`Shooting`](crate::shooting::Shooting) is asked for derivatives without a roll-out.
+    #[error(
+        "there is no roll-out; call `rollout` or `rollout_policy` first, the last may have failed"
+    )]
+    NoRollout,
+    /// A number of a roll-out or of its gradient is not finite.
+    #[error("{what} at node {t} is not finite; bound the controls or shorten the steps")]
+    NotFinite {
+        /// What it is.
+        what: &'static str,
+        /// Node.
+        t: usize,
+    },
+    /// A quadratic model has no minimum.
+    #[error(
+        "the Hessian of the cost by the controls is not positive definite (by the route `{route}`); \
+         give every control a positive weight"
+    )]
+    Indefinite {
+        /// [`Route::name`](crate::shooting::Route::name) of the way it was found.
+        route: &'static str,
     },
 }

@@ -1,6 +1,7 @@
 //! States with rotations: derivatives along tangent vectors, gaps and feedback on the group.
 #![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+use ddp::shooting::{Route, Shooting, Step};
 use ddp::{Guess, Method, Problem, Settings, Solution, Solver, Status};
 use dynamics::rigid_body::description::{
     Inertial, JointDescription, JointKind, JointProperties, LinkDescription, RobotDescription,
@@ -241,4 +242,34 @@ fn the_policy_measures_deviations_on_the_group() {
     plant.integrate(&found.xs[5], &dx, &mut x);
     policy.control(5, &x, &mut u).unwrap();
     assert!((u - (&found.us[5] + &found.gains[5] * dx)).amax() < 1e-10);
+}
+
+#[test]
+fn single_shooting_differentiates_and_descends_on_the_group() {
+    for kind in KINDS {
+        let plant = body(kind);
+        let [cost, terminal] = costs(&plant);
+        let problem = Problem { discount: 0.97, ..Problem::new(&plant, &cost, &terminal, HORIZON) };
+        let (x0, mut us) = (state(&plant, 1.0, 1), vec![DVector::zeros(plant.nu()); HORIZON]);
+        let mut shooting = Shooting::new(problem).unwrap();
+        shooting.rollout(&x0, &us).unwrap();
+        let gradient = shooting.gradient().unwrap().to_vec();
+        let scale = gradient.iter().fold(1.0, |m: f64, g| m.max(g.abs()));
+        for (i, found) in gradient.iter().enumerate().step_by(7) {
+            let mut moved = |by: f64| {
+                let mut us = us.clone();
+                us[i / plant.nu()][i % plant.nu()] += by;
+                shooting.rollout(&x0, &us).unwrap()
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!((found - slope).abs() < 1e-7 * scale, "{kind:?} {i}: {found} {slope}");
+        }
+        for _ in 0..100 {
+            shooting.rollout(&x0, &us).unwrap();
+            us = shooting.improve(Step::SecondOrder { route: Route::Auto }).unwrap().us.to_vec();
+        }
+        let best = solve(&plant, Method::Fddp, &x0, Guess::Controls(&us)).cost;
+        let reached = shooting.cost();
+        assert!((reached - best).abs() < 1e-9 * best, "{kind:?}: {reached} against {best}");
+    }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 pub(crate) mod lq;
+pub(crate) mod shooting;
 pub(crate) mod starts;
 pub(crate) mod swing_up;
 
