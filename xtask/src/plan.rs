@@ -212,7 +212,7 @@ impl Selection {
         if planned.is_empty() && self.plan_values()?.is_empty() {
             bail!(
                 "no figure is left: `--task`, `--method` or `--set` have nothing in common with the \
-                 names given"
+                 names given (the figures of `dvp` take none of these options)"
             );
         }
         Ok(planned)

@@ -180,6 +180,7 @@ methods! {
     vg_ddpg: "vg-ddpg",
     td3: "td3",
     ppo: "ppo",
+    dvp: "dvp",
 }
 
 #[test]

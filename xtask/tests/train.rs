@@ -6,7 +6,9 @@ mod common;
 
 use std::fs;
 
-use common::{LASTING, assert_same_cell, command, names, success, text, train, trained};
+use common::{
+    LASTING, SMALL_DVP, assert_same_cell, command, names, refusal, success, text, train, trained,
+};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -25,6 +27,23 @@ fn one_seed_twice_is_equal_and_another_differs() {
     let config = fs::read_to_string(a.join("config.toml")).unwrap();
     assert!(config.contains("task = \"cartpole\"") && config.contains("total_steps = 600"));
     assert!(!names(&a).iter().any(|name| name == "checkpoints" || name == "replay"));
+}
+
+#[test]
+fn a_run_of_dvp_is_as_long_as_its_iterations_and_needs_an_objective() {
+    let dir = tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let mut run = command(&["train", "--task", "unicycle", "--method", "dvp", "--out", out]);
+    let set = [&SMALL_DVP[..], &["method.iterations=3", "train.evaluation_episodes=2"]].concat();
+    run.args(set.iter().flat_map(|setting| ["--set", setting]));
+    let cell = trained(&mut run);
+    let result = fs::read_to_string(cell.join("result.json")).unwrap();
+    assert!(result.contains("\"env_steps\": 90") && result.contains("\"episodes\": 3"), "{result}");
+
+    let message = refusal(&mut command(&["train", "--task", "hopper", "--method", "dvp"]));
+    for part in ["it needs an objective that is a sum of costs", "unicycle, cartpole-gym"] {
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 #[test]
@@ -65,8 +84,15 @@ fn pre_training_on_the_nominal_model_and_fine_tuning_are_runs_of_their_own() {
 
 #[test]
 fn a_trained_run_is_evaluated_and_played() {
+    for method in ["vg-sac", "dvp"] {
+        evaluate_and_play(method);
+    }
+}
+
+#[track_caller]
+fn evaluate_and_play(method: &str) {
     let dir = tempdir().unwrap();
-    let cell = trained(&mut train("vg-sac", dir.path(), &[]));
+    let cell = trained(&mut train(method, dir.path(), &[]));
     let cell = cell.to_str().unwrap();
     let json = |more: &[&str]| -> Value {
         let args = [&["eval", cell, "--json", "--episodes", "5"], more].concat();

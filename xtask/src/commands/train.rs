@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use agents::load_networks;
-use anyhow::{Context as _, Result, bail};
-use bench_tasks::{Preset, Variant};
+use agents::{LearnError, find_method, load_networks};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+use bench_tasks::{Preset, Variant, registry};
 use rayon::ThreadPoolBuilder;
 
 use super::print;
@@ -61,7 +61,8 @@ impl TrainArgs {
                 .to_bytes()?;
             config.init_from = Some(blake3::hash(&networks).to_hex().to_string());
         }
-        config.check(self.init_from.as_deref())?;
+        let checked = config.check(self.init_from.as_deref());
+        checked.or_else(|error| Err(with_fitting_tasks(&self.method, error)?))?;
         let folder = cell::folder(&self.out, &config)?;
         let display = Display::new(1, config.total_steps());
         let name = format!("{} {} #{}", config.task, config.method_name, config.seed);
@@ -84,6 +85,22 @@ impl TrainArgs {
         print(&format!("{}\n", folder.display()))?;
         Ok(())
     }
+}
+
+/// Says on which tasks a method can learn, where it cannot on the one given.
+fn with_fitting_tasks(method: &str, error: Error) -> Result<Error> {
+    if !matches!(error.downcast_ref(), Some(LearnError::Unfit { .. })) {
+        return Ok(error);
+    }
+    let (method, mut names) = (find_method(method)?, Vec::new());
+    let settings = (method.settings)()?;
+    for entry in registry() {
+        let task = (entry.build)(Variant::Real, &(entry.settings)(Preset::Released)?)?;
+        if method.build(task.as_task(), &settings, 0).is_ok() {
+            names.push(entry.name);
+        }
+    }
+    Ok(anyhow!("{error}; tasks on which it can: {}", names.join(", ")))
 }
 
 /// Runs `work` in a pool of its own with this many threads.

@@ -2,7 +2,7 @@
 //!
 //! As with the cells of learning curves, a folder is named after its whole configuration, is called
 //! `<id>.partial` until it is whole, and says in `<id>.failed/error.json` what went wrong. These
-//! cells take a minute at most, so one that is interrupted begins anew.
+//! cells take a minute or two, so one that is interrupted begins anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use agents::RESULT_FILE;
 use anyhow::{Context as _, Result, bail};
-use critics::write_file_atomic;
+use critics::{instruction_path, write_file_atomic};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,8 @@ pub(crate) struct Timing {
     pub(crate) seconds: f64,
     /// Plans of closed loops.
     pub(crate) plans: Option<TickTimes>,
+    /// Instructions that the network kernels ran on; others may round differently.
+    pub(crate) instructions: String,
 }
 
 impl Cell {
@@ -217,7 +219,8 @@ impl Cell {
     fn write(&self, root: &Path, partial: &Path, work: &mut Work<'_>) -> Result<bool> {
         let clock = Instant::now();
         let Some((result, plans)) = self.compute(root, work)? else { return Ok(false) };
-        let timing = Timing { seconds: clock.elapsed().as_secs_f64(), plans };
+        let instructions = instruction_path().to_owned();
+        let timing = Timing { seconds: clock.elapsed().as_secs_f64(), plans, instructions };
         let files = [
             (CONFIG_FILE, self.text()?),
             (TIMING_FILE, serde_json::to_string_pretty(&timing)?),

@@ -7,12 +7,12 @@ use agents::dvp::DvpSettings;
 use anyhow::Result;
 use ddp::{ClosedLoop, Method, Mpc, MpcSettings, Problem, Settings, TickSchedule};
 use dynamics::{Objective, Stream, Task, TerminalCost, ZeroTerminalCost};
-use nalgebra::{DVector, dvector};
+use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
 use super::cell::Work;
 use super::loops::train;
-use super::system::{System, solve};
+use super::system::{System, all_converged, solve};
 
 /// Plans of several horizons from one start, with a learned value at their end and without.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,8 +37,6 @@ pub(crate) struct PathsResult {
     pub(crate) with_value: BTreeMap<usize, Vec<[f64; 2]>>,
     /// Plans without, likewise; their end cost is that of one more step.
     pub(crate) without: BTreeMap<usize, Vec<[f64; 2]>>,
-    /// Largest distance of a plan with the learned value from the reference's line, by horizon.
-    pub(crate) distance: BTreeMap<usize, f64>,
 }
 
 /// Closed loops.
@@ -120,10 +118,7 @@ impl Paths {
         let learned = dvp.terminal_cost();
         let with_value = plans(&|horizon| self.plan(task, &learned, horizon))?;
         let without = plans(&|horizon| self.plan(task, &objective.terminal, horizon))?;
-        let farthest =
-            |path: &[[f64; 2]]| path.iter().map(|p| distance(*p, &reference)).fold(0.0, f64::max);
-        let distance = with_value.iter().map(|(t, path)| (*t, farthest(path))).collect();
-        Ok(Some(PathsResult { reference, with_value, without, distance }))
+        Ok(Some(PathsResult { reference, with_value, without }))
     }
 
     fn plan<E: TerminalCost>(
@@ -134,21 +129,9 @@ impl Paths {
     ) -> Result<Vec<[f64; 2]>> {
         let start = DVector::from_column_slice(&self.start);
         let solutions = solve(task, terminal, horizon, Method::Fddp, &[start])?;
+        all_converged(&solutions)?;
         Ok(solutions.iter().flat_map(|s| s.xs.iter().map(|x| [x[0], x[1]])).collect())
     }
-}
-
-/// Distance of a point from a line of pieces.
-fn distance(point: [f64; 2], line: &[[f64; 2]]) -> f64 {
-    let p = dvector![point[0], point[1]];
-    let to_piece = |piece: &[[f64; 2]]| {
-        let [a, b] = [0, 1].map(|i| dvector![piece[i][0], piece[i][1]]);
-        let along = &b - &a;
-        let square = along.norm_squared();
-        let share = if square > 0.0 { (&p - &a).dot(&along) / square } else { 0.0 };
-        (&p - a - along * share.clamp(0.0, 1.0)).norm()
-    };
-    line.windows(2).map(to_piece).fold(f64::INFINITY, f64::min)
 }
 
 impl ClosedLoops {
@@ -174,13 +157,20 @@ impl ClosedLoops {
         let (mut result, mut times) =
             (ClosedLoopsResult { with_value: vec![], without: vec![] }, TickTimes::default());
         for horizon in &self.with_value {
-            let (row, time) = self.controller(task, &learned, *horizon, &starts, best)?;
+            let Some((row, time)) =
+                self.controller(task, &learned, *horizon, &starts, best, work)?
+            else {
+                return Ok(None);
+            };
             result.with_value.push(row);
             times.with_value.push(time);
         }
         for horizon in &self.without {
-            let (row, time) =
-                self.controller(task, &objective.terminal, *horizon, &starts, best)?;
+            let end = &objective.terminal;
+            let Some((row, time)) = self.controller(task, end, *horizon, &starts, best, work)?
+            else {
+                return Ok(None);
+            };
             result.without.push(row);
             times.without.push(time);
         }
@@ -191,6 +181,7 @@ impl ClosedLoops {
     fn long_values(&self, task: &dyn Task, states: &[DVector<f64>]) -> Result<f64> {
         let zero = ZeroTerminalCost { ndx: task.nominal().any_ndx() };
         let solutions = solve(task, &zero, self.reference, Method::Fddp, states)?;
+        all_converged(&solutions)?;
         Ok(solutions.iter().map(|s| s.cost).sum())
     }
 
@@ -201,7 +192,8 @@ impl ClosedLoops {
         horizon: usize,
         starts: &[DVector<f64>],
         best: f64,
-    ) -> Result<(Controller, f64)> {
+        work: &Work<'_>,
+    ) -> Result<Option<(Controller, f64)>> {
         let objective = costs(task)?;
         let model = task.nominal();
         let problem = Problem::new(&model, &objective.stage, terminal, horizon);
@@ -210,6 +202,9 @@ impl ClosedLoops {
         let (mut paid, mut first, mut later, mut seconds) = (0.0, 0.0, 0.0, 0.0);
         let mut ends = Vec::new();
         for start in starts {
+            if work.stopped() {
+                return Ok(None);
+            }
             let mut mpc =
                 Mpc::new(problem, Method::Fddp, Settings::default(), plan, objective.us0)?;
             let run = mpc.run(&model, start, self.ticks, schedule, |_, _| {})?;
@@ -225,7 +220,8 @@ impl ClosedLoops {
         let plans = runs * self.ticks.saturating_sub(1).max(1) as f64;
         let excess = (paid + self.long_values(task, &ends)? - best) / best;
         let (first_iterations, iterations) = (first / runs, later / plans);
-        Ok((Controller { horizon, excess, first_iterations, iterations }, 1e6 * seconds / plans))
+        let row = Controller { horizon, excess, first_iterations, iterations };
+        Ok(Some((row, 1e6 * seconds / plans)))
     }
 }
 
@@ -237,17 +233,4 @@ fn stage_costs(objective: &Objective<'_>, run: &ClosedLoop) -> f64 {
     let mut ws = objective.stage.any_workspace();
     let steps = run.xs.iter().zip(&run.us).enumerate();
     steps.map(|(t, (x, u))| objective.stage.any_stage(&mut ws, t, x, u)).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_are_those_from_the_nearest_piece() {
-        let line = [[0.0, 0.0], [2.0, 0.0], [2.0, 0.0], [2.0, 1.0]];
-        assert!((distance([1.0, 0.5], &line) - 0.5).abs() < 1e-15);
-        assert!((distance([3.0, 2.0], &line) - 2.0_f64.sqrt()).abs() < 1e-15);
-        assert!(distance([2.0, 0.7], &line) < 1e-15);
-    }
 }

@@ -15,7 +15,7 @@ pub(super) fn geometric(values: &[f64]) -> Estimate {
 }
 
 /// The geometric mean alone; NaN where there is none.
-pub(super) fn mean(values: &[f64]) -> f64 {
+pub(super) fn geometric_mean(values: &[f64]) -> f64 {
     geometric(values).value.unwrap_or(f64::NAN)
 }
 
@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn means_are_geometric_and_numbers_read_as_powers() {
-        assert!((mean(&[1e-6, 1e-2]) - 1e-4).abs() < 1e-18);
-        assert!(mean(&[1e-6, 0.0]) == 0.0 && mean(&[]).is_nan());
+        assert!((geometric_mean(&[1e-6, 1e-2]) - 1e-4).abs() < 1e-18);
+        assert!(geometric_mean(&[1e-6, 0.0]) == 0.0 && geometric_mean(&[]).is_nan());
         assert_eq!(power(1.24e-4), "1.2·10⁻⁴");
         assert_eq!(power(3.0), "3.0");
         assert_eq!(power(0.0), "0");

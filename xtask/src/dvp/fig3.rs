@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::cell::{Cell, Experiment};
-use super::curves::{columns, entry, lines, mean, power};
+use super::curves::{columns, entry, geometric_mean, lines, power};
 use super::fig1::loop_on;
 use super::found::{Findings, Found};
 use super::loops::LoopResult;
@@ -21,12 +21,15 @@ pub(super) const FIGURE: Figure = Figure {
     claim: "Short horizons (5 to 20 steps) start far from the truth, fall fast and may rise a \
             little later; horizons from 50 steps on are near the truth from the first iteration \
             (Parag et al. 2022, figure 3)",
-    note: "Weights, starts and ground truth are those of figure 1.",
+    note: "Weights, starts, ground truth and the anchor at the goal are those of figure 1. With \
+           these weights a horizon of 50 steps alone misses 6·10⁻⁴ of the truth, so that the \
+           paper's 2·10⁻⁴ is out of reach at iteration 0.",
     rule: "With geometric means over seeds of the mean squared error to the ground truth. Short \
            horizons: each starts within a factor of 3 of the paper's 2.6, 0.45, 0.13 and 0.042 and \
-           falls to a tenth or less. Long horizons: at most 6·10⁻⁴ in every iteration, three times \
-           what the paper plots. Reproduced: both. Partly: one of them. Not reproduced: none.",
-    sizes: Size::loop_note,
+           falls to a tenth or less within five iterations. Long horizons: at most 2·10⁻⁴ in every \
+           iteration. Reproduced: both. Partly: the short ones, or the long ones at most 6·10⁻⁴. \
+           Not reproduced: otherwise.",
+    sizes: Size::truth_note,
     overview: false,
     cells,
     judge,
@@ -39,6 +42,8 @@ const LONG: [usize; 4] = [50, 60, 80, 100];
 const WITHIN: f64 = 3.0;
 /// What the paper's curves of long horizons stay below.
 const LONG_LEVEL: f64 = 2e-4;
+/// Iterations after which short horizons are to have fallen.
+const FAST: usize = 5;
 
 /// Seeds at each iteration, by horizon.
 type Curves = BTreeMap<usize, Vec<Vec<f64>>>;
@@ -85,7 +90,8 @@ fn judge(found: &Found) -> Result<Findings> {
         "Mean squared error to long-horizon values: geometric mean over seeds with 95 % band.";
     let mut table = Table::new(&["T", "iteration 0", "least", "last", "paper, iteration 0"], 1);
     for (horizon, errors) in &curves {
-        let by_mean = |a: &&Vec<f64>, b: &&Vec<f64>| mean(a).total_cmp(&mean(b));
+        let by_mean =
+            |a: &&Vec<f64>, b: &&Vec<f64>| geometric_mean(a).total_cmp(&geometric_mean(b));
         let show = |v: Option<&Vec<f64>>| v.map_or_else(|| Entry::text("–"), |v| entry(v));
         let published = SHORT.iter().find(|(h, _)| h == horizon).map(|(_, e)| power(*e));
         table.push(vec![
@@ -105,7 +111,7 @@ fn judge(found: &Found) -> Result<Findings> {
 
 fn decide(curves: &Curves) -> Verdict {
     let means = |horizon: usize| -> Vec<f64> {
-        curves.get(&horizon).into_iter().flatten().map(|v| mean(v)).collect()
+        curves.get(&horizon).into_iter().flatten().map(|v| geometric_mean(v)).collect()
     };
     let least = |errors: &[f64]| errors.iter().copied().fold(f64::INFINITY, f64::min);
     let most = |errors: &[f64]| errors.iter().copied().fold(0.0, f64::max);
@@ -129,20 +135,24 @@ fn decide(curves: &Curves) -> Verdict {
     let falling = SHORT.iter().filter(|(horizon, published)| {
         let errors = means(*horizon);
         let starts = errors[0] <= WITHIN * published && errors[0] >= published / WITHIN;
-        starts && least(&errors) <= 0.1 * errors[0]
+        starts && least(&errors[..errors.len().min(1 + FAST)]) <= 0.1 * errors[0]
     });
-    let (falling, near) =
-        (falling.count(), long.iter().filter(|error| **error <= WITHIN * LONG_LEVEL).count());
-    let kind = match (falling == SHORT.len(), near == LONG.len()) {
-        (true, true) => Kind::Reproduced,
-        (false, false) => Kind::NotReproduced,
-        _ => Kind::Partly,
+    let falling = falling.count();
+    let below = |level: f64| long.iter().filter(|error| **error <= level).count();
+    let (near, close) = (below(LONG_LEVEL), below(WITHIN * LONG_LEVEL));
+    let fall = falling == SHORT.len();
+    let kind = match () {
+        () if fall && near == LONG.len() => Kind::Reproduced,
+        () if fall || close == LONG.len() => Kind::Partly,
+        () => Kind::NotReproduced,
     };
     let reason = format!(
-        "{falling} of {} short horizons start and fall like the paper's, {near} of {} long ones \
-         stay below the level",
+        "{falling} of {} short horizons start and fall like the paper's; of {} long ones {near} \
+         stay below {} and {close} below {}",
         SHORT.len(),
-        LONG.len()
+        LONG.len(),
+        power(LONG_LEVEL),
+        power(WITHIN * LONG_LEVEL)
     );
     Verdict { kind, ours, reason }
 }
@@ -157,8 +167,10 @@ mod tests {
         let mut curves: Curves =
             SHORT.iter().map(|(h, e)| (*h, seeds([*e, 0.05 * e, 0.2 * e]))).collect();
         assert_eq!(decide(&curves).kind, Kind::NotRun);
-        curves.extend(LONG.map(|h| (h, seeds([3e-4, 2e-4, 1e-4]))));
+        curves.extend(LONG.map(|h| (h, seeds([1.9e-4, 2e-4, 1e-4]))));
         assert_eq!(decide(&curves).kind, Kind::Reproduced);
+        curves.insert(80, seeds([5e-4, 2e-4, 1e-4]));
+        assert_eq!(decide(&curves).kind, Kind::Partly);
         curves.insert(80, seeds([3e-3, 2e-4, 1e-4]));
         assert_eq!(decide(&curves).kind, Kind::Partly);
         curves.insert(5, seeds([0.5, 0.01, 0.01]));

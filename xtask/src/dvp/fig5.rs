@@ -4,7 +4,7 @@ use anyhow::Result;
 use critics::Head;
 
 use super::cell::{Cell, Experiment};
-use super::curves::{columns, entry, geometric, lines, mean, power};
+use super::curves::{columns, entry, geometric, geometric_mean, lines, power};
 use super::fits::FitResult;
 use super::found::{Findings, Found};
 use super::settings::Size;
@@ -37,8 +37,8 @@ pub(super) const NETWORKS: [(Head, &str); 2] =
     [(Head::SumOfSquares, "residual"), (Head::Plain, "feed-forward")];
 
 /// Position of a network in [`NETWORKS`].
-pub(super) fn network(head: Head) -> usize {
-    NETWORKS.iter().position(|(known, _)| *known == head).unwrap_or(0)
+pub(super) fn network(head: Head) -> Option<usize> {
+    NETWORKS.iter().position(|(known, _)| *known == head)
 }
 
 fn cells(size: &Size) -> Result<Vec<Cell>> {
@@ -73,7 +73,7 @@ fn judge(found: &Found) -> Result<Findings> {
     let mut all = found.by::<_, FitResult>(|cell| match &cell.experiment {
         Experiment::Fit(fit) => {
             let half = BOXES.iter().position(|half| cell.system.spread[0] == *half)?;
-            Some((half, network(fit.head)))
+            Some((half, network(fit.head)?))
         }
         _ => None,
     })?;
@@ -125,7 +125,8 @@ impl Losses {
 fn tail(curve: &[(f64, Vec<f64>)]) -> Vec<f64> {
     let last = &curve[curve.len() - curve.len().div_ceil(10)..];
     let n_seeds = last.iter().map(|(_, seeds)| seeds.len()).min().unwrap_or(0);
-    let seed = |i: usize| mean(&last.iter().map(|(_, seeds)| seeds[i]).collect::<Vec<_>>());
+    let seed =
+        |i: usize| geometric_mean(&last.iter().map(|(_, seeds)| seeds[i]).collect::<Vec<_>>());
     (0..n_seeds).map(seed).collect()
 }
 

@@ -7,7 +7,7 @@ use critics::{FitSettings, SobolevWeights};
 use ddp::Method;
 
 use super::cell::{Cell, Experiment};
-use super::curves::{entry, lines, mean, power};
+use super::curves::{entry, geometric_mean, lines, power};
 use super::fig5::{NETWORKS, network};
 use super::fits::{Errors, Fit, FitResult};
 use super::found::{Findings, Found};
@@ -25,10 +25,11 @@ pub(super) const FIGURE: Figure = Figure {
     note: "Unicycle, weights (0.1, 0.2), x, y and θ in ±1, T = 50; solved by DDP, whose Hessians \
            are exact. Order 2, which learns the Hessians too, goes beyond the paper. Errors are \
            those at samples of the same horizon that were not learned from.",
-    rule: "With geometric means over seeds of the residual network. Reproduced: order 1 with 50 \
-           samples has a mean squared error of V of 10⁻³ at most, and with 25, 50 and 100 samples \
-           its error is below that of order 0. Partly: one of the two. Not reproduced: none.",
-    sizes: Size::seeds_note,
+    rule: "With geometric means over seeds of the residual network's error of V. Reproduced: order \
+           1 with 50 samples has 10⁻³ at most and less than order 0 has with 200. Partly: with 25, \
+           50 and 100 samples less than order 0 with as many. Not reproduced: otherwise. On this \
+           problem 10⁻³ takes fewer than 50 samples, so the comparison of the orders decides.",
+    sizes: Size::fit_note,
     overview: false,
     cells,
     judge,
@@ -39,6 +40,8 @@ const SAMPLES: [usize; 5] = [10, 25, 50, 100, 200];
 const COMPARED: [usize; 3] = [25, 50, 100];
 /// Samples, and the error that they are to reach.
 const TARGET: (usize, f64) = (50, 1e-3);
+/// Samples without gradients that they are to outdo.
+const OUTDONE: usize = 200;
 
 /// Network, order, samples.
 type Key = (usize, usize, usize);
@@ -72,7 +75,7 @@ fn cells(size: &Size) -> Result<Vec<Cell>> {
 
 fn judge(found: &Found) -> Result<Findings> {
     let all = found.by::<Key, FitResult>(|cell| match &cell.experiment {
-        Experiment::Fit(fit) => Some((network(fit.head), order(fit.fit.weights), fit.samples)),
+        Experiment::Fit(fit) => Some((network(fit.head)?, order(fit.fit.weights), fit.samples)),
         _ => None,
     })?;
     let errors: BTreeMap<Key, Vec<Errors>> = all
@@ -125,7 +128,7 @@ fn judge(found: &Found) -> Result<Findings> {
 fn decide(errors: &BTreeMap<Key, Vec<Errors>>) -> Verdict {
     let of = |order: usize, samples: usize| {
         let seeds = errors.get(&(0, order, samples)).map_or(&[][..], Vec::as_slice);
-        (seeds.len(), mean(&seeds.iter().map(|e| e.v).collect::<Vec<_>>()))
+        (seeds.len(), geometric_mean(&seeds.iter().map(|e| e.v).collect::<Vec<_>>()))
     };
     let [zero, one, two] = [0, 1, 2].map(|order| of(order, TARGET.0).1);
     let ours = format!(
@@ -136,21 +139,23 @@ fn decide(errors: &BTreeMap<Key, Vec<Errors>>) -> Verdict {
         power(one),
         power(two)
     );
-    if COMPARED.iter().any(|n| of(0, *n).0.min(of(1, *n).0) < MIN_SEEDS) {
+    let (n_many, many) = of(0, OUTDONE);
+    if n_many < MIN_SEEDS || COMPARED.iter().any(|n| of(0, *n).0.min(of(1, *n).0) < MIN_SEEDS) {
         let reason = format!("The rule needs {MIN_SEEDS} seeds of orders 0 and 1");
         return Verdict { kind: Kind::NotRun, ours, reason };
     }
-    let reached = one <= TARGET.1;
     let better = COMPARED.iter().filter(|n| of(1, **n).1 < of(0, **n).1).count();
-    let kind = match (reached, better == COMPARED.len()) {
-        (true, true) => Kind::Reproduced,
-        (false, false) => Kind::NotReproduced,
-        _ => Kind::Partly,
+    let kind = match () {
+        () if one <= TARGET.1 && one < many => Kind::Reproduced,
+        () if better == COMPARED.len() => Kind::Partly,
+        () => Kind::NotReproduced,
     };
-    let reach = if reached { "reaches" } else { "misses" };
     let reason = format!(
-        "Order 1 {reach} 10⁻³ with {} samples and is better than order 0 at {better} of {} sizes",
+        "Order 1 has {} with {} samples, order 0 {} with {OUTDONE}; order 1 is better at {better} \
+         of {} equal sizes",
+        power(one),
         TARGET.0,
+        power(many),
         COMPARED.len()
     );
     Verdict { kind, ours, reason }
@@ -160,18 +165,19 @@ fn decide(errors: &BTreeMap<Key, Vec<Errors>>) -> Verdict {
 mod tests {
     use super::*;
 
-    fn errors(zero: f64, one: f64, seeds: usize) -> BTreeMap<Key, Vec<Errors>> {
+    fn errors(zero: f64, many: f64, one: f64, seeds: usize) -> BTreeMap<Key, Vec<Errors>> {
         let rows = |v| vec![Errors { v, vx: v, vxx: v }; seeds];
         let sizes = COMPARED.iter();
-        sizes.flat_map(|n| [((0, 0, *n), rows(zero)), ((0, 1, *n), rows(one))]).collect()
+        let both = sizes.flat_map(|n| [((0, 0, *n), rows(zero)), ((0, 1, *n), rows(one))]);
+        both.chain([((0, 0, OUTDONE), rows(many))]).collect()
     }
 
     #[test]
     fn the_target_and_the_orders_decide() {
-        assert_eq!(decide(&errors(1e-2, 1e-4, 3)).kind, Kind::Reproduced);
-        assert_eq!(decide(&errors(1e-2, 2e-3, 3)).kind, Kind::Partly);
-        assert_eq!(decide(&errors(1e-5, 1e-4, 3)).kind, Kind::Partly);
-        assert_eq!(decide(&errors(1e-3, 2e-3, 3)).kind, Kind::NotReproduced);
-        assert_eq!(decide(&errors(1e-2, 1e-4, 2)).kind, Kind::NotRun);
+        assert_eq!(decide(&errors(1e-2, 2e-4, 1e-4, 3)).kind, Kind::Reproduced);
+        assert_eq!(decide(&errors(1e-2, 5e-5, 1e-4, 3)).kind, Kind::Partly);
+        assert_eq!(decide(&errors(1e-2, 5e-3, 2e-3, 3)).kind, Kind::Partly);
+        assert_eq!(decide(&errors(1e-3, 1e-3, 2e-3, 3)).kind, Kind::NotReproduced);
+        assert_eq!(decide(&errors(1e-2, 2e-4, 1e-4, 2)).kind, Kind::NotRun);
     }
 }

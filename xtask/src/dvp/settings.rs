@@ -82,8 +82,8 @@ impl Size {
         Truth { horizon, states }
     }
 
-    /// What a profile changes in the loop, in words.
-    pub(super) fn loop_note(profile: Profile) -> &'static str {
+    /// What a profile changes for figures that measure the loop against the truth, in words.
+    pub(super) fn truth_note(profile: Profile) -> &'static str {
         match profile {
             Profile::Smoke => SMOKE,
             Profile::Quick => {
@@ -97,7 +97,25 @@ impl Size {
         }
     }
 
-    /// The same for figures whose quick and paper profiles differ in seeds and grids alone.
+    /// The same for figures that use the loop's value on the unicycle.
+    pub(super) fn loop_note(profile: Profile) -> &'static str {
+        match profile {
+            Profile::Smoke => SMOKE,
+            Profile::Quick => "Quick profile: 200 samples and 2 000 epochs per iteration.",
+            Profile::Paper => "Paper profile: 400 samples and 5 000 epochs per iteration.",
+        }
+    }
+
+    /// The same for single regressions.
+    pub(super) fn fit_note(profile: Profile) -> &'static str {
+        match profile {
+            Profile::Smoke => SMOKE,
+            Profile::Quick => "Quick profile: 3 000 epochs, errors at 300 states.",
+            Profile::Paper => "Paper profile: 5 000 epochs, errors at 1 000 states.",
+        }
+    }
+
+    /// The same for figures whose profiles differ in seeds and grids alone.
     pub(super) fn seeds_note(profile: Profile) -> &'static str {
         match profile {
             Profile::Smoke => SMOKE,

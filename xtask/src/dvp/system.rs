@@ -4,9 +4,9 @@
 
 use std::f64::consts::PI;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bench_tasks::{BenchTask, Preset, Variant};
-use ddp::{Guess, Method, Problem, Settings, Solution, solve_batch};
+use ddp::{Guess, Method, Problem, Settings, Solution, Status, solve_batch};
 use dynamics::{Stream, Task, TerminalCost};
 use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
@@ -135,4 +135,24 @@ pub(crate) fn solve_from<E: TerminalCost>(
     let guess = |_| Guess::Repeat(controls.unwrap_or(objective.us0));
     let solutions = solve_batch(&problem, method, &Settings::default(), starts, guess)?;
     Ok(solutions.into_iter().collect::<Result<_, _>>()?)
+}
+
+/// Refuses solutions that did not converge: what is measured against them must be optimal.
+///
+/// # Errors
+/// How many did not, and how the first of them ended.
+pub(crate) fn all_converged(solutions: &[Solution]) -> Result<()> {
+    let stuck: Vec<_> = solutions.iter().filter(|s| s.status != Status::Converged).collect();
+    if let Some(first) = stuck.first() {
+        let (n, all, start) = (stuck.len(), solutions.len(), first.xs[0].as_slice());
+        bail!("{n} of {all} long solves did not converge: from {start:?} {:?}", first.status);
+    }
+    Ok(())
+}
+
+/// The better of two solves of one problem from different guesses: one that converged before one
+/// that did not, then the cheaper one.
+pub(crate) fn better(a: Solution, b: Solution) -> Solution {
+    let rank = |s: &Solution| (s.status != Status::Converged, s.cost);
+    if rank(&b) < rank(&a) { b } else { a }
 }

@@ -6,7 +6,7 @@ use dynamics::{Stream, ZeroTerminalCost};
 use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
-use super::system::{System, solve_from};
+use super::system::{System, all_converged, better, solve_from};
 
 /// Which states, and how long the horizon is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,20 +93,17 @@ impl Truth {
         for guess in &guesses {
             let found =
                 solve_from(task, &terminal, self.horizon, Method::Fddp, &starts, guess.as_ref())?;
-            if best.is_empty() {
-                best = found;
-                continue;
-            }
-            for (best, found) in best.iter_mut().zip(found) {
-                if found.status == Status::Converged && found.cost < best.cost {
-                    *best = found;
-                }
-            }
+            best = match best.is_empty() {
+                true => found,
+                false => best.into_iter().zip(found).map(|(a, b)| better(a, b)).collect(),
+            };
         }
-        let on_grid = matches!(self.states, States::Plane { .. });
+        // A grid must be whole; of random states those that did not converge are left out.
+        if matches!(self.states, States::Plane { .. }) {
+            all_converged(&best)?;
+        }
         let n = best.len();
-        let keep = |s: &Solution| on_grid || s.status == Status::Converged;
-        let kept: Vec<_> = best.into_iter().filter(keep).collect();
+        let kept: Vec<_> = best.into_iter().filter(|s| s.status == Status::Converged).collect();
         ensure!(!kept.is_empty(), "none of {n} solves over {} steps converged", self.horizon);
         Ok(TruthData {
             horizon: self.horizon,

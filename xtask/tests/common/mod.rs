@@ -24,6 +24,16 @@ pub(crate) const SMALL_PPO: [&str; 5] = [
     "method.epochs=3",
 ];
 
+/// The same of DVP, of which an iteration has 30 steps.
+pub(crate) const SMALL_DVP: [&str; 6] = [
+    "method.hidden=[8,8]",
+    "method.samples=3",
+    "method.horizon=10",
+    "method.fit.epochs=5",
+    "method.plan_horizon=3",
+    "method.plan_iterations=1",
+];
+
 /// Settings of such a training's loop.
 pub(crate) const SHORT: [&str; 4] = [
     "train.total_steps=600",
@@ -51,7 +61,11 @@ pub(crate) fn command(args: &[&str]) -> Command {
 /// `train` on the cartpole into `out` with small networks, few steps and `more` arguments.
 pub(crate) fn train(method: &str, out: &Path, more: &[&str]) -> Command {
     let mut command = command(&["train", "--task", "cartpole", "--method", method]);
-    let small = if method == "ppo" { SMALL_PPO } else { SMALL };
+    let small: &[&str] = match method {
+        "ppo" => &SMALL_PPO,
+        "dvp" => &SMALL_DVP,
+        _ => &SMALL,
+    };
     command.args(small.iter().chain(&SHORT).flat_map(|setting| ["--set", setting]));
     command.arg("--out").arg(out).args(more);
     command

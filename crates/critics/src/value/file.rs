@@ -54,8 +54,8 @@ impl<T: Real> ValueNetwork<T> {
     /// # Errors
     ///
     /// [`CheckpointError::Missing`], [`CheckpointError::Io`] or [`CheckpointError::TooLarge`];
-    /// [`CheckpointError::Version`] for a later format; [`CheckpointError::ElementType`] for a
-    /// network of the other type; [`CheckpointError::Format`], [`CheckpointError::MissingTensor`],
+    /// [`CheckpointError::Version`] for a later format; [`CheckpointError::Format`] for a network of
+    /// the other scalar type; [`CheckpointError::Format`], [`CheckpointError::MissingTensor`],
     /// [`CheckpointError::Shape`] or [`CheckpointError::Corrupt`] for anything that is not what was
     /// saved.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {

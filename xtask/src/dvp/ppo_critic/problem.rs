@@ -1,12 +1,12 @@
 //! The discounted problem, its value by the solver, and paths.
 
 use anyhow::{Context as _, Result, ensure};
-use ddp::{Guess, Method, Problem, Settings, Solution, Status, solve_batch};
+use ddp::{Guess, Method, Problem, Settings, Solution, solve_batch};
 use dynamics::{AnyCost, Objective, Task, ZeroTerminalCost};
 use nalgebra::{DVector, dvector};
 use serde::{Deserialize, Serialize};
 
-use super::super::system::System;
+use super::super::system::{System, all_converged, better};
 use super::super::truth::grid;
 
 /// Discount, and where values and paths are compared.
@@ -43,8 +43,6 @@ pub(crate) struct DiscountedTruth {
 pub(crate) struct DiscountedTruthData {
     /// V on the grid, row by row from the lowest y, x rising.
     pub(crate) v: Vec<f64>,
-    /// Points whose best solve did not converge.
-    pub(crate) unsolved: usize,
     /// The optimal path.
     pub(crate) path: Path,
 }
@@ -110,7 +108,6 @@ impl DiscountedTruth {
             .collect();
         Ok(DiscountedTruthData {
             v,
-            unsolved: best.iter().filter(|s| s.status != Status::Converged).count(),
             path: Path::new(
                 objective.stage,
                 self.problem.discount,
@@ -131,19 +128,19 @@ impl DiscountedTruth {
             discount: self.problem.discount,
             ..Problem::new(&model, &objective.stage, &terminal, self.horizon)
         };
-        let mut best: Vec<Option<Solution>> = vec![None; starts.len()];
+        let mut best: Vec<Solution> = Vec::new();
         for signs in SIGNS {
             let u = DVector::from_iterator(2, signs.map(|sign| sign * self.guess));
             let guess = |_| Guess::Repeat(&u);
             let found = solve_batch(&problem, Method::Fddp, &Settings::default(), starts, guess)?;
-            for (best, found) in best.iter_mut().zip(found) {
-                let found = found?;
-                if best.as_ref().is_none_or(|best| found.cost < best.cost) {
-                    *best = Some(found);
-                }
-            }
+            let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
+            best = match best.is_empty() {
+                true => found,
+                false => best.into_iter().zip(found).map(|(a, b)| better(a, b)).collect(),
+            };
         }
-        Ok(best.into_iter().flatten().collect())
+        all_converged(&best)?;
+        Ok(best)
     }
 }
 
