@@ -27,6 +27,8 @@ mod optimal_control_settings;
 mod pendulum;
 mod pendulum_ddp;
 mod planar_walker;
+mod pods;
+mod pods_settings;
 mod quadrotor;
 mod reach;
 mod registry;
@@ -38,6 +40,8 @@ pub use hopper::{Hopper, HopperSettings};
 pub use optimal_control::{OptimalControlParts, OptimalControlTask, TaskModel};
 pub use optimal_control_settings::OptimalControlSettings;
 pub use pendulum::{Pendulum, PendulumSettings};
+pub use pods::{PodsMeter, test_starts};
+pub use pods_settings::PodsSettings;
 pub use registry::{
     BenchTask, BoxedTask, CheckedModel, Entry, Preset, TaskError, Variant, find, registry,
 };

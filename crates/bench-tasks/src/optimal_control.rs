@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use dynamics::{
     ActionBounds, AnyCost, AnyDynamics, AnyPlant, AnyTerminalCost, CostExpansion, DerivativeKind,
-    DualOracle, Dynamics, DynamicsError, End, GenericDynamics, Move, Objective, RewardGradient,
-    Scratch, Stream, Task, Termination,
+    DualOracle, Dynamics, DynamicsError, End, GenericDynamics, Move, Objective, Observation,
+    RewardGradient, Scratch, StateObservation, Stream, Task, Termination,
 };
 use nalgebra::DVector;
 
@@ -89,7 +89,16 @@ pub struct OptimalControlTask {
     /// Below it an episode ends.
     worst_reward: f64,
     variant: Variant,
+    observation: Box<dyn Observation>,
+    /// Draws where episodes start, if that is no box about `start`.
+    starts: Option<Starts>,
 }
+
+/// Draws a state, nx, in which an episode starts.
+pub(crate) type Starts = Box<dyn Fn(&mut Stream, &mut DVector<f64>) + Send + Sync>;
+
+/// Random steps after which derivatives are checked at most, where starts are drawn by [`Starts`].
+const CHECKED_STEPS: usize = 20;
 
 impl OptimalControlTask {
     /// The task on the given plant.
@@ -105,7 +114,14 @@ impl OptimalControlTask {
         }
         check_sizes(&parts)?;
         let start = parts.x0.clone();
-        Ok(Self { start, worst_reward: f64::NEG_INFINITY, parts, variant })
+        Ok(Self {
+            start,
+            worst_reward: f64::NEG_INFINITY,
+            parts,
+            variant,
+            observation: Box::new(StateObservation),
+            starts: None,
+        })
     }
 
     /// The same task with episodes that end, at the reward −`cost`, with a step that costs more: a
@@ -117,6 +133,17 @@ impl OptimalControlTask {
     /// The same task with episodes that start about `start`, nx, in the place of x0.
     pub(crate) fn starting_about(self, start: DVector<f64>) -> Self {
         Self { start, ..self }
+    }
+
+    /// The same task with episodes that start where `starts` says. Derivatives are then checked along
+    /// roll-outs, since a box about x0 may hold states that no roll-out comes near.
+    pub(crate) fn starting_from(self, starts: Starts) -> Self {
+        Self { starts: Some(starts), ..self }
+    }
+
+    /// The same task with policies that see `observation` in the place of the state.
+    pub(crate) fn observed_by(self, observation: impl Observation + 'static) -> Self {
+        Self { observation: Box::new(observation), ..self }
     }
 
     fn model(&self) -> &dyn AnyDynamics {
@@ -140,6 +167,20 @@ impl OptimalControlTask {
     ) {
         let delta = DVector::from_fn(spread.len(), |i, _| stream.uniform(-spread[i], spread[i]));
         self.parts.nominal.dynamics().any_states().integrate(x, &delta, out);
+    }
+
+    /// Where some random actions lead from a start; as far as the model follows.
+    fn reach(&self, starts: &Starts, stream: &mut Stream, x: &mut DVector<f64>) {
+        starts(stream, x);
+        let (model, mut u) = (self.parts.nominal.dynamics(), self.parts.us0.clone());
+        let (mut scratch, mut x_next) = (model.any_workspace(), x.clone());
+        for _ in 0..stream.index(CHECKED_STEPS + 1) {
+            self.parts.action_bounds.sample(stream, u.as_mut_slice());
+            if model.any_step(&mut scratch, x, &u, &[], &mut x_next).is_err() {
+                break;
+            }
+            x.copy_from(&x_next);
+        }
     }
 }
 
@@ -201,7 +242,10 @@ impl Task for OptimalControlTask {
         &self.parts.action_bounds
     }
     fn sample_x0(&self, stream: &mut Stream, x0: &mut DVector<f64>) {
-        self.move_away(&self.start, &self.parts.start_spread, stream, x0);
+        match &self.starts {
+            Some(starts) => starts(stream, x0),
+            None => self.move_away(&self.start, &self.parts.start_spread, stream, x0),
+        }
     }
     fn reward_scratch(&self) -> Scratch {
         let OptimalControlParts { stage, terminal, .. } = &self.parts;
@@ -254,6 +298,9 @@ impl Task for OptimalControlTask {
             control_limits: control_limits.as_ref(),
         })
     }
+    fn observation(&self) -> &dyn Observation {
+        &*self.observation
+    }
     fn state_names(&self) -> Vec<String> {
         self.parts.state_names.clone()
     }
@@ -275,7 +322,10 @@ impl BenchTask for OptimalControlTask {
         ];
         while points.len() < n {
             let (mut x, mut u) = (x0.clone(), us0.clone());
-            self.move_away(x0, check_spread, stream, &mut x);
+            match &self.starts {
+                Some(starts) => self.reach(starts, stream, &mut x),
+                None => self.move_away(x0, check_spread, stream, &mut x),
+            }
             action_bounds.sample(stream, u.as_mut_slice());
             points.push((x, u));
         }

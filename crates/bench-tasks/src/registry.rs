@@ -1,5 +1,6 @@
 //! Tasks by name.
 
+use dynamics::mass_spring::NetworkError;
 use dynamics::rigid_body::ModelError;
 use dynamics::rigid_body::error::RobotFileError;
 use dynamics::{AnyDynamics, DualOracle, DynamicsError, Stream, Task};
@@ -17,9 +18,10 @@ use crate::half_cheetah::{HalfCheetah, HalfCheetahSettings};
 use crate::hopper::{Hopper, HopperSettings};
 use crate::pendulum::{Pendulum, PendulumSettings};
 use crate::pendulum_ddp::{self, PendulumDdpSettings};
+use crate::pods_settings::PodsSettings;
 use crate::quadrotor::{self, QuadrotorSettings};
 use crate::reach::ReachSettings;
-use crate::{arm, reach, unicycle};
+use crate::{arm, pods, reach, unicycle};
 
 /// Which model plays the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +129,15 @@ pub enum TaskError {
     /// A model refuses its parameters.
     #[error(transparent)]
     Model(#[from] DynamicsError),
+    /// A mass-spring network cannot be built.
+    #[error("task `{task}`: the mass-spring network cannot be built")]
+    Network {
+        /// Name of the task.
+        task: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: NetworkError,
+    },
     /// A robot's file cannot be read.
     #[error("task `{task}`: `robot` cannot be read")]
     RobotFile {
@@ -164,7 +175,7 @@ pub enum TaskError {
     },
 }
 
-const REGISTRY: [Entry; 12] = [
+const REGISTRY: [Entry; 18] = [
     CARTPOLE,
     HOPPER,
     HALF_CHEETAH,
@@ -177,6 +188,12 @@ const REGISTRY: [Entry; 12] = [
     QUADROTOR,
     ARM,
     REACH,
+    PODS_2D_STOP,
+    PODS_2D_ORIGIN,
+    PODS_3D_STOP,
+    PODS_3D_ORIGIN,
+    PODS_DOUBLE_STOP,
+    PODS_DOUBLE_ORIGIN,
 ];
 
 const CARTPOLE: Entry = Entry {
@@ -293,6 +310,59 @@ const REACH: Entry = Entry {
     settings: |_| table("reach", &ReachSettings::default()),
     build: |variant, settings| Ok(Box::new(reach::build(variant, &typed("reach", settings)?)?)),
 };
+
+/// A task of PODS from its name, its summary and its settings.
+macro_rules! pods_task {
+    ($name:literal, $summary:literal, $dimension:literal, $settings:expr) => {
+        Entry {
+            name: $name,
+            summary: $summary,
+            paper: "pods",
+            settings: |_| table($name, &$settings),
+            build: |variant, settings| {
+                let settings = typed::<PodsSettings>($name, settings)?;
+                Ok(Box::new(pods::build($name, $dimension, variant, &settings)?))
+            },
+        }
+    };
+}
+
+const PODS_2D_STOP: Entry = pods_task!(
+    "pods-2d-stop",
+    "still a swinging mass by moving the handle of its spring, in the plane (11 states, 2 actions)",
+    2,
+    PodsSettings::stop(2, 1)
+);
+const PODS_2D_ORIGIN: Entry = pods_task!(
+    "pods-2d-origin",
+    "still it with the handle at the origin (11 states, 2 actions)",
+    2,
+    PodsSettings::origin(2, 1)
+);
+const PODS_3D_STOP: Entry = pods_task!(
+    "pods-3d-stop",
+    "still a swinging mass by moving the handle of its spring, in space (16 states, 3 actions)",
+    3,
+    PodsSettings::stop(3, 1)
+);
+const PODS_3D_ORIGIN: Entry = pods_task!(
+    "pods-3d-origin",
+    "still it with the handle at the origin (16 states, 3 actions)",
+    3,
+    PodsSettings::origin(3, 1)
+);
+const PODS_DOUBLE_STOP: Entry = pods_task!(
+    "pods-double-stop",
+    "still two swinging masses, one below the other, in space (28 states, 3 actions)",
+    3,
+    PodsSettings::stop(3, 2)
+);
+const PODS_DOUBLE_ORIGIN: Entry = pods_task!(
+    "pods-double-origin",
+    "still them with the handle at the origin (28 states, 3 actions)",
+    3,
+    PodsSettings::origin(3, 2)
+);
 
 /// All tasks.
 #[must_use]

@@ -100,6 +100,9 @@ pub trait TerminalCost: Send + Sync {
 }
 
 /// ℓ(x, u) = Σᵢ wᵢ eᵢ² + Σⱼ rⱼ uⱼ² with e = x − goal, angular differences wrapped to (−π, π].
+///
+/// The goal has an entry for each direction of the state. Entries of the state beyond it, such as the
+/// flag of a mass-spring network that waits for its first step, cost nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuadraticCost {
     goal: Vec<f64>,
@@ -167,7 +170,7 @@ impl QuadraticCost {
 impl GenericCost for QuadraticCost {
     fn stage_generic<S: Scalar>(&self, _t: usize, x: &[S], u: &[S]) -> S {
         let mut sum = S::zero();
-        for (i, &x) in x.iter().enumerate() {
+        for (i, &x) in x.iter().enumerate().take(self.goal.len()) {
             // Wrapping shifts by a constant: slope 1.
             let e = x - (real(x) - self.error(i, real(x)));
             sum += e * e * self.state_weights[i];

@@ -2,7 +2,7 @@
 
 use nalgebra::DVector;
 
-use crate::{DerivativeKind, Dynamics, DynamicsError, Linearization, Plant};
+use crate::{DerivativeKind, Dynamics, DynamicsError, Linearization, Plant, States};
 
 /// A model whose Jacobians are central differences of its step, whatever the model itself offers.
 ///
@@ -157,20 +157,49 @@ pub(crate) fn neighbours(z: f64, step: f64) -> (f64, f64) {
     (z + h, z - h)
 }
 
-/// Gradient of a scalar function of a vector by central differences with the default step.
+/// The states x ⊕ h eᵢ and x ⊕ −h eᵢ on either side of x along direction `i` of its tangent space,
+/// h = step·max(1, |xᵢ|), and the width between them.
+pub(crate) struct Sides {
+    pub(crate) above: DVector<f64>,
+    pub(crate) below: DVector<f64>,
+    dx: DVector<f64>,
+}
+
+impl Sides {
+    pub(crate) fn new(x: &DVector<f64>, ndx: usize) -> Self {
+        Self { above: x.clone(), below: x.clone(), dx: DVector::zeros(ndx) }
+    }
+
+    /// Places both states and returns their width along the direction.
+    pub(crate) fn place(
+        &mut self,
+        states: States<'_>,
+        x: &DVector<f64>,
+        i: usize,
+        step: f64,
+    ) -> f64 {
+        let h = step * x[i].abs().max(1.0);
+        self.dx.fill(0.0);
+        self.dx[i] = h;
+        states.integrate(x, &self.dx, &mut self.above);
+        self.dx[i] = -h;
+        states.integrate(x, &self.dx, &mut self.below);
+        states.difference(&self.below, &self.above, &mut self.dx);
+        self.dx[i]
+    }
+}
+
+/// Gradient of a scalar function of a state, in its tangent space, by central differences with the
+/// default step.
 pub(crate) fn gradient(
+    states: States<'_>,
     z: &DVector<f64>,
     out: &mut DVector<f64>,
     mut value: impl FnMut(&DVector<f64>) -> f64,
 ) {
-    let mut moved = z.clone();
-    for i in 0..z.len() {
-        let (above, below) = neighbours(z[i], f64::EPSILON.cbrt());
-        moved[i] = above;
-        let plus = value(&moved);
-        moved[i] = below;
-        let minus = value(&moved);
-        moved[i] = z[i];
-        out[i] = (plus - minus) / (above - below);
+    let mut sides = Sides::new(z, out.len());
+    for i in 0..out.len() {
+        let width = sides.place(states, z, i, f64::EPSILON.cbrt());
+        out[i] = (value(&sides.above) - value(&sides.below)) / width;
     }
 }

@@ -4,7 +4,7 @@ use nalgebra::{DMatrix, DVector};
 
 use crate::{
     AnyCost, AnyDynamics, AnyPlant, AnyTerminalCost, Cost, CostExpansion, DerivativeKind, Scratch,
-    Stream, finite_difference,
+    States, Stream, finite_difference,
 };
 
 /// A control problem: the real plant, the nominal model that is differentiated, the reward, where
@@ -277,7 +277,7 @@ impl<C: Cost> CostReward<C> {
     }
 }
 
-/// Central differences of [`Task::reward`] in x, u and x'.
+/// Central differences of [`Task::reward`] in x, u and x', along the tangent space of the plant's states.
 pub fn difference_reward<T: Task + ?Sized>(
     task: &T,
     scratch: &mut Scratch,
@@ -285,13 +285,14 @@ pub fn difference_reward<T: Task + ?Sized>(
     out: &mut RewardGradient,
 ) {
     let Move { t, x, u, x_next } = *m;
-    finite_difference::gradient(x, &mut out.r_x, |x| {
+    let states = task.plant().any_states();
+    finite_difference::gradient(states, x, &mut out.r_x, |x| {
         task.reward(scratch, &Move { t, x, u, x_next })
     });
-    finite_difference::gradient(u, &mut out.r_u, |u| {
+    finite_difference::gradient(States::Vector, u, &mut out.r_u, |u| {
         task.reward(scratch, &Move { t, x, u, x_next })
     });
-    finite_difference::gradient(x_next, &mut out.r_xnext, |x_next| {
+    finite_difference::gradient(states, x_next, &mut out.r_xnext, |x_next| {
         task.reward(scratch, &Move { t, x, u, x_next })
     });
 }

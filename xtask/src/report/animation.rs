@@ -2,26 +2,30 @@
 //!
 //! A task's drawing is one entry of [`drawing`]: labels with units, and a function that draws the
 //! system at one state. The script moves elements it finds by class name (`cart-group`,
-//! `pole-group`, `force-group`), so the picture stands without the script too.
+//! `pole-group`, `force-group`, `handle-group`, `spring-group`, `bob`), so the picture stands without
+//! the script too.
 
 use serde_json::json;
 
 use super::axis::{Axis, extent, number};
+use super::chain;
 use super::rollout::Rollout;
 use super::svg::Picture;
 
 /// How a known task is drawn.
 pub(crate) struct Drawing {
-    /// States with their units.
+    /// States with their units; empty where those of the roll-out serve.
     pub(crate) state_labels: &'static [&'static str],
-    /// Actions with their units.
+    /// Actions with their units, or the first of them.
     pub(crate) action_labels: &'static [&'static str],
     /// Component of the state that is an angle wrapped to [0, 2π).
     pub(crate) angle: Option<usize>,
     /// What a frame shows, for the caption.
     pub(crate) caption: &'static str,
-    scene: fn(&Rollout) -> Picture,
-    strip: fn(&Rollout) -> Picture,
+    /// Whether a roll-out of at least one state and action has the sizes that are drawn.
+    pub(super) fits: fn(&Rollout) -> bool,
+    pub(super) scene: fn(&Rollout) -> Picture,
+    pub(super) strip: fn(&Rollout) -> Picture,
 }
 
 static CARTPOLE: Drawing = Drawing {
@@ -30,6 +34,7 @@ static CARTPOLE: Drawing = Drawing {
     angle: Some(1),
     caption: "The track is marked in metres, the arrow is the force on the cart (its full length \
               is 40 N), and θ = π is upright.",
+    fits: |rollout| rollout.xs[0].len() == 4 && rollout.us[0].len() == 1,
     scene: cartpole_scene,
     strip: cartpole_strip,
 };
@@ -38,6 +43,10 @@ static CARTPOLE: Drawing = Drawing {
 pub(crate) fn drawing(task: &str) -> Option<&'static Drawing> {
     match task {
         "cartpole" => Some(&CARTPOLE),
+        "pods-2d-stop" | "pods-2d-origin" => Some(&chain::PLANE),
+        "pods-3d-stop" | "pods-3d-origin" | "pods-double-stop" | "pods-double-origin" => {
+            Some(&chain::SPACE)
+        }
         _ => None,
     }
 }
@@ -56,12 +65,8 @@ pub(crate) fn strip(rollout: &Rollout) -> Option<Picture> {
 
 /// Whether the roll-out has the sizes its task's drawing needs.
 fn fits(rollout: &Rollout) -> bool {
-    let known = drawing(&rollout.task);
-    let (x, u) = (rollout.xs.first(), rollout.us.first());
-    known.is_some_and(|d| {
-        x.is_some_and(|x| x.len() == d.state_labels.len())
-            && u.is_some_and(|u| u.len() == d.action_labels.len())
-    })
+    let (has_state, has_action) = (!rollout.xs.is_empty(), !rollout.us.is_empty());
+    has_state && has_action && drawing(&rollout.task).is_some_and(|d| (d.fits)(rollout))
 }
 
 /// Length of the pole in metres.
@@ -90,7 +95,7 @@ fn cartpole_scene(rollout: &Rollout) -> Picture {
     track(&mut p, &x, ground, height - 14.0);
     cartpole(&mut p, &x, ground, scale, &rollout.xs[0], rollout.us[0][0]);
     p.data = Some(json!({
-        "task": rollout.task, "dt": rollout.dt, "xs": rollout.xs, "us": rollout.us,
+        "drawing": "cartpole", "dt": rollout.dt, "xs": rollout.xs, "us": rollout.us,
         "rewards": rollout.rewards, "x0": x.at(0.0), "scale": scale, "ground": ground,
         "half": CART.0 * scale / 2.0, "lift": -CART.1 * scale * (WHEEL + 0.5), "force": FULL_FORCE,
     }));

@@ -10,6 +10,7 @@ mod analysis;
 mod animation;
 mod axis;
 mod cells;
+mod chain;
 mod compare;
 mod figures;
 mod html;

@@ -93,6 +93,32 @@
     },
   };
 
+  // Masses on springs below a handle; the state is (x, x before, v, v before, p, …).
+  drawings.chain = (svg, data) => {
+    const { dimension: d, n, scale, x0, y0 } = data;
+    const springs = svg.querySelectorAll(".spring-group");
+    const masses = svg.querySelectorAll(".bob");
+    const handle = svg.querySelector(".handle-group");
+    return (a, b, share, u) => {
+      const at = (i) => a[i] + share * (b[i] - a[i]);
+      const place = (i) => [x0 + scale * at(i), y0 - scale * at(i + d - 1)];
+      let [x, y] = place(4 * n);
+      handle.setAttribute("transform", "translate(" + x + " " + y + ")");
+      masses.forEach((mass, k) => {
+        const [nextX, nextY] = place(k * d);
+        const turn = Math.atan2(x - nextX, nextY - y) * 180 / Math.PI;
+        const length = Math.hypot(nextX - x, nextY - y);
+        springs[k].setAttribute("transform", "translate(" + x + " " + y + ") rotate(" + turn +
+          ") scale(1 " + length / 100 + ")");
+        mass.setAttribute("cx", nextX);
+        mass.setAttribute("cy", nextY);
+        [x, y] = [nextX, nextY];
+      });
+      const speed = Math.hypot(...u);
+      return "handle's speed = " + signed(speed, 2) + " m/s";
+    };
+  };
+
   const prepareRollout = (root) => {
     const marks = [];
     for (const figure of root.querySelectorAll("figure.plot")) {
@@ -102,7 +128,7 @@
     const scene = root.querySelector(".scene");
     if (!scene) return;
     const data = parse(scene.querySelector(".trajectory"));
-    const draw = drawings[data.task](scene.querySelector("svg"), data);
+    const draw = drawings[data.drawing](scene.querySelector("svg"), data);
     const [button, scrub, readout] =
       [".play", ".scrub", ".readout"].map((name) => scene.querySelector(name));
     const end = (data.xs.length - 1) * data.dt;
