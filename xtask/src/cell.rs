@@ -75,7 +75,7 @@ impl CellConfig {
         method: &str,
         seed: u64,
     ) -> Result<Self> {
-        let train = agents::to_table("train", &TrainSettings::default())?;
+        let settings = (find_method(method)?.settings)()?;
         Ok(Self {
             schema: SCHEMA,
             task: task.to_owned(),
@@ -85,8 +85,8 @@ impl CellConfig {
             seed,
             init_from: None,
             task_settings: (bench_tasks::find(task)?.settings)(preset)?,
-            method: (find_method(method)?.settings)()?,
-            train,
+            train: default_train(method, &settings)?,
+            method: settings,
         })
     }
 
@@ -97,14 +97,22 @@ impl CellConfig {
     pub(crate) fn override_all(&mut self, overrides: &[(String, String)]) -> Result<()> {
         let split = split_by_prefix(overrides, &self.task_settings)?;
         if let Some((key, _)) = split.solver.first() {
-            bail!(
-                "`solver.{key}` has no meaning here: method `{}` uses no solver",
-                self.method_name
-            );
+            match self.method.contains_key("solver") {
+                true => bail!("`solver.{key}` belongs to the method: `method.solver.{key}`"),
+                false => bail!(
+                    "`solver.{key}` has no meaning here: method `{}` uses no solver",
+                    self.method_name
+                ),
+            }
         }
         self.task_settings = apply_overrides(&self.task_settings, &split.task)?;
-        self.method = apply_overrides(&self.method, &split.method)
+        let method = apply_overrides(&self.method, &split.method)
             .with_context(|| format!("cannot set `method.…` of `{}`", self.method_name))?;
+        // What nobody has set follows the method.
+        if self.train == default_train(&self.method_name, &self.method)? {
+            self.train = default_train(&self.method_name, &method)?;
+        }
+        self.method = method;
         self.train = apply_overrides(&self.train, &split.train)
             .context("cannot set `train.…`, the training loop")?;
         Ok(())
@@ -177,6 +185,11 @@ impl CellConfig {
     fn text(&self) -> Result<String> {
         toml::to_string(self).context("the configuration cannot be written as TOML")
     }
+}
+
+/// The training loop of a method with these settings.
+fn default_train(method: &str, settings: &Table) -> Result<Table> {
+    Ok(agents::to_table("train", &find_method(method)?.train_settings(settings)?)?)
 }
 
 /// Folder of a whole cell below `root`.

@@ -181,6 +181,9 @@ methods! {
     td3: "td3",
     ppo: "ppo",
     dvp: "dvp",
+    pods: "pods",
+    pods_first_order: "pods-first-order",
+    bptt: "bptt",
 }
 
 #[test]

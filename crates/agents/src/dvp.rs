@@ -15,7 +15,9 @@ use critics::{
     TerminalWorkspace, ValueData, ValueNetwork, ValueSpec,
 };
 use ddp::{Guess, Method, Problem, Settings, Solution, Status, solve_batch};
-use dynamics::{CostExpansion, HessianKind, Objective, Stream, Task, TerminalCost};
+use dynamics::{
+    AnyTerminalCost, CostExpansion, HessianKind, Objective, Scratch, Stream, Task, TerminalCost,
+};
 use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +30,8 @@ pub enum ValueLabels {
     /// Value and derivatives at the returned trajectory, free of regularisation.
     Solution,
     /// Derivatives of the last backward pass, which belong to the iterate before the last step and
-    /// contain the regularisation: what the authors' solver hands out.
+    /// contain the regularisation: what the authors' solver hands out. Of the start alone; later nodes
+    /// have those of the solution.
     LastPass,
 }
 
@@ -113,7 +116,7 @@ impl Default for DvpSettings {
 }
 
 impl DvpSettings {
-    fn check(&self, nx: usize) -> Result<(), LearnError> {
+    pub(crate) fn check(&self, nx: usize) -> Result<(), LearnError> {
         let refuse = |key, value: String, needed| Err(LearnError::Setting { key, value, needed });
         for (key, value) in [
             ("method.iterations", self.iterations),
@@ -138,6 +141,14 @@ impl DvpSettings {
         if !self.first_bias.is_finite() {
             return refuse("method.first_bias", self.first_bias.to_string(), "finite");
         }
+        for (key, value) in [
+            ("method.max_regularization", self.max_regularization),
+            ("method.learning_rate", self.learning_rate),
+        ] {
+            if !(value.is_finite() && value > 0.0) {
+                return refuse(key, value.to_string(), "finite and above 0");
+            }
+        }
         Ok(())
     }
 
@@ -152,12 +163,24 @@ pub struct Dvp<'a> {
     objective: Objective<'a>,
     settings: DvpSettings,
     seed: u64,
-    network: ValueNetwork<f64>,
-    adam: Adam<f64>,
+    pub(crate) network: ValueNetwork<f64>,
+    pub(crate) adam: Adam<f64>,
     /// Iterations done.
-    iteration: usize,
-    /// Solutions of the last iteration, for warm starts.
-    solutions: Vec<Solution>,
+    pub(crate) iteration: usize,
+    /// What the first solves end in, where it is not the constant bias.
+    pub(crate) first_terminal: Option<&'a dyn AnyTerminalCost>,
+    /// Whether the network holds a value: after an iteration, or where it comes from another run.
+    pub(crate) learned: bool,
+    /// Trajectories of the last iteration, for warm starts.
+    pub(crate) trajectories: Vec<Trajectory>,
+}
+
+/// What a warm start needs of a solve.
+pub(crate) struct Trajectory {
+    /// T + 1 states.
+    pub(crate) xs: Vec<DVector<f64>>,
+    /// T controls.
+    pub(crate) us: Vec<DVector<f64>>,
 }
 
 /// What an iteration did.
@@ -173,6 +196,8 @@ pub struct DvpIteration {
     pub converged: usize,
     /// Mean iterations of the solver.
     pub solver_iterations: f64,
+    /// Mean cost of the solves used, the value at their ends included.
+    pub cost: f64,
     /// Errors of the regression, epoch by epoch.
     pub fit: Vec<FitEpoch>,
 }
@@ -183,15 +208,8 @@ impl<'a> Dvp<'a> {
     /// # Errors
     /// Settings out of range; a task without an objective or with states on a Lie group.
     pub fn new(task: &'a dyn Task, settings: &DvpSettings, seed: u64) -> Result<Self, LearnError> {
-        let model = task.nominal();
-        let (nx, ndx) = (model.any_nx(), model.any_ndx());
-        let unfit =
-            |needed| LearnError::Unfit { method: "dvp", task: task.name().to_owned(), needed };
-        let objective =
-            task.objective().ok_or_else(|| unfit("an objective that is a sum of costs"))?;
-        if nx != ndx {
-            return Err(unfit("states that are vectors"));
-        }
+        let objective = objective(task)?;
+        let nx = task.nominal().any_nx();
         settings.check(nx)?;
         let spec = ValueSpec {
             hidden: settings.hidden.clone(),
@@ -213,7 +231,9 @@ impl<'a> Dvp<'a> {
             network,
             adam,
             iteration: 0,
-            solutions: Vec::new(),
+            first_terminal: None,
+            learned: false,
+            trajectories: Vec::new(),
         })
     }
 
@@ -225,18 +245,15 @@ impl<'a> Dvp<'a> {
 
     /// The value learned so far as a terminal cost; before the first iteration the constant bias.
     #[must_use]
-    pub fn terminal_cost(&self) -> DvpTerminalCost {
-        if self.iteration == 0 {
-            let ndx = self.task.nominal().any_ndx();
-            return DvpTerminalCost::Constant { ndx, value: self.settings.first_bias };
+    pub fn terminal_cost(&self) -> DvpTerminalCost<'a> {
+        if self.learned {
+            return DvpTerminalCost::learned(self.network.clone(), &self.settings);
         }
-        let kind = self.settings.hessian_kind();
-        let mut cost = NeuralTerminalCost::new(self.network.clone(), kind);
-        if !self.settings.anchor.is_empty() {
-            let anchor = DVector::from_column_slice(&self.settings.anchor);
-            cost.bias = -values(&self.network, &[anchor])[0];
+        if let Some(cost) = self.first_terminal {
+            return DvpTerminalCost::Task(cost);
         }
-        DvpTerminalCost::Network(Box::new(cost))
+        let ndx = self.task.nominal().any_ndx();
+        DvpTerminalCost::Constant { ndx, value: self.settings.first_bias }
     }
 
     /// Draws `n` starts. Iterations draw from indices of their own, so other draws change nothing.
@@ -274,7 +291,7 @@ impl<'a> Dvp<'a> {
                 rejected,
             });
         }
-        if self.iteration == 0 && self.settings.normalize {
+        if !self.learned && self.settings.normalize {
             self.scale_to(&data)?;
         }
         let fit = self.network.fit(
@@ -287,6 +304,7 @@ impl<'a> Dvp<'a> {
         )?;
         let done = self.iteration;
         self.iteration += 1;
+        self.learned = true;
         let n = solutions.len().max(1) as f64;
         let report = DvpIteration {
             iteration: done,
@@ -294,9 +312,13 @@ impl<'a> Dvp<'a> {
             rejected,
             converged: solutions.iter().filter(|s| s.status == Status::Converged).count(),
             solver_iterations: solutions.iter().map(|s| s.iterations as f64).sum::<f64>() / n,
+            cost: solutions.iter().map(|s| s.cost).sum::<f64>() / n,
             fit: fit.epochs,
         };
-        self.solutions = if self.settings.warm_start { solutions } else { Vec::new() };
+        if self.settings.warm_start {
+            let kept = solutions.into_iter().map(|s| Trajectory { xs: s.xs, us: s.us });
+            self.trajectories = kept.collect();
+        }
         Ok(report)
     }
 
@@ -315,8 +337,8 @@ impl<'a> Dvp<'a> {
             discount: *discount,
             control_limits: self.objective.control_limits,
         };
-        let guess = |i: usize| match nearest(&self.solutions, &starts[i]) {
-            Some(solution) => Guess::of(solution),
+        let guess = |i: usize| match nearest(&self.trajectories, &starts[i]) {
+            Some(Trajectory { xs, us }) => Guess::Trajectory(xs, us),
             None => Guess::Repeat(self.objective.us0),
         };
         let solutions = solve_batch(&problem, *method, solver, starts, guess)?;
@@ -371,6 +393,20 @@ impl<'a> Dvp<'a> {
     }
 }
 
+/// What a value of `task` is made of. Where its costs know no limits of the controls, those of policies
+/// hold; solvers without limits do not see them.
+pub(crate) fn objective(task: &dyn Task) -> Result<Objective<'_>, LearnError> {
+    let unfit = |needed| LearnError::Unfit { method: "dvp", task: task.name().to_owned(), needed };
+    let mut objective =
+        task.objective().ok_or_else(|| unfit("an objective that is a sum of costs"))?;
+    let model = task.nominal();
+    if model.any_nx() != model.any_ndx() {
+        return Err(unfit("states that are vectors"));
+    }
+    objective.control_limits = objective.control_limits.or(Some(task.action_bounds()));
+    Ok(objective)
+}
+
 /// V at each state.
 #[must_use]
 pub fn values(network: &ValueNetwork<f64>, states: &[DVector<f64>]) -> Vec<f64> {
@@ -387,15 +423,15 @@ pub fn mean_squared_difference(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len() as f64
 }
 
-/// The solution whose start is nearest to `x`.
-fn nearest<'s>(solutions: &'s [Solution], x: &DVector<f64>) -> Option<&'s Solution> {
-    let distance = |s: &Solution| (&s.xs[0] - x).norm_squared();
-    solutions.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)))
+/// The trajectory whose start is nearest to `x`.
+fn nearest<'t>(trajectories: &'t [Trajectory], x: &DVector<f64>) -> Option<&'t Trajectory> {
+    let distance = |t: &Trajectory| (&t.xs[0] - x).norm_squared();
+    trajectories.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)))
 }
 
 /// The terminal cost of an iteration.
-#[derive(Debug, Clone)]
-pub enum DvpTerminalCost {
+#[derive(Clone)]
+pub enum DvpTerminalCost<'a> {
     /// The first iteration's: nothing but a bias.
     Constant {
         /// Dimension of the state.
@@ -403,36 +439,68 @@ pub enum DvpTerminalCost {
         /// The bias.
         value: f64,
     },
+    /// A task's own, for a first iteration that is to see it.
+    Task(&'a dyn AnyTerminalCost),
     /// Later iterations': the value learned so far.
     Network(Box<NeuralTerminalCost<f64>>),
 }
 
-impl TerminalCost for DvpTerminalCost {
-    type Workspace = Option<TerminalWorkspace<f64>>;
+/// Scratch of a [`DvpTerminalCost`].
+pub enum DvpTerminalWorkspace {
+    /// Of a constant.
+    None,
+    /// Of a task's cost.
+    Task(Scratch),
+    /// Of a network.
+    Network(Box<TerminalWorkspace<f64>>),
+}
+
+impl DvpTerminalCost<'_> {
+    /// V, or V − V(anchor), of a network.
+    pub(crate) fn learned(network: ValueNetwork<f64>, settings: &DvpSettings) -> Self {
+        let mut cost = NeuralTerminalCost::new(network, settings.hessian_kind());
+        if !settings.anchor.is_empty() {
+            let anchor = DVector::from_column_slice(&settings.anchor);
+            cost.bias = -values(&cost.net, &[anchor])[0];
+        }
+        Self::Network(Box::new(cost))
+    }
+}
+
+impl TerminalCost for DvpTerminalCost<'_> {
+    type Workspace = DvpTerminalWorkspace;
 
     fn ndx(&self) -> usize {
         match self {
             Self::Constant { ndx, .. } => *ndx,
+            Self::Task(cost) => cost.any_ndx(),
             Self::Network(cost) => cost.ndx(),
         }
     }
     fn workspace(&self) -> Self::Workspace {
         match self {
-            Self::Constant { .. } => None,
-            Self::Network(cost) => Some(cost.workspace()),
+            Self::Constant { .. } => DvpTerminalWorkspace::None,
+            Self::Task(cost) => DvpTerminalWorkspace::Task(cost.any_workspace()),
+            Self::Network(cost) => DvpTerminalWorkspace::Network(Box::new(cost.workspace())),
         }
     }
     fn terminal(&self, ws: &mut Self::Workspace, x: &DVector<f64>) -> f64 {
         match (self, ws) {
-            (Self::Network(cost), Some(ws)) => cost.terminal(ws, x),
             (Self::Constant { value, .. }, _) => *value,
+            (Self::Task(cost), DvpTerminalWorkspace::Task(ws)) => cost.any_terminal(ws, x),
+            (Self::Network(cost), DvpTerminalWorkspace::Network(ws)) => cost.terminal(ws, x),
             // Another cost's workspace.
-            (Self::Network(_), None) => f64::NAN,
+            _ => f64::NAN,
         }
     }
     fn expand_terminal(&self, ws: &mut Self::Workspace, x: &DVector<f64>, out: &mut CostExpansion) {
         match (self, &mut *ws) {
-            (Self::Network(cost), Some(ws)) => cost.expand_terminal(ws, x, out),
+            (Self::Task(cost), DvpTerminalWorkspace::Task(ws)) => {
+                cost.any_expand_terminal(ws, x, out);
+            }
+            (Self::Network(cost), DvpTerminalWorkspace::Network(ws)) => {
+                cost.expand_terminal(ws, x, out);
+            }
             _ => {
                 out.l = self.terminal(ws, x);
                 out.lx.fill(0.0);
@@ -443,6 +511,7 @@ impl TerminalCost for DvpTerminalCost {
     fn hessian_kind(&self) -> HessianKind {
         match self {
             Self::Constant { .. } => HessianKind::Exact,
+            Self::Task(cost) => cost.any_hessian_kind(),
             Self::Network(cost) => TerminalCost::hessian_kind(&**cost),
         }
     }

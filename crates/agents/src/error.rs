@@ -79,6 +79,21 @@ pub enum LearnError {
         /// Solves that were rejected.
         rejected: usize,
     },
+    /// Every roll-out of an epoch failed.
+    #[error(
+        "`{method}`, epoch {epoch}: all {rollouts} roll-outs of the policy failed; try a smaller \
+         `method.learning_rate` or a shorter step of the task"
+    )]
+    NoRollouts {
+        /// The method.
+        method: &'static str,
+        /// Epoch, from 0.
+        epoch: u64,
+        /// Roll-outs of the epoch.
+        rollouts: usize,
+        /// What the first of them reported.
+        source: ddp::DdpError,
+    },
     /// A solver cannot start.
     #[error(transparent)]
     Solver(#[from] ddp::DdpError),

@@ -20,7 +20,10 @@
 //! - [`Sac`]: SAC and VG-SAC, one update in the order of the algorithm box; [`SacLearner`] runs it
 //!   on a task.
 //! - [`Ppo`]: the clipped policy gradient, one update; [`PpoLearner`] collects its roll-outs.
-//! - [`dvp`]: value functions learned from trajectory optimisation.
+//! - [`dvp`]: value functions learned from trajectory optimisation; [`DvpLearner`] runs the loop on a
+//!   task, [`ValuePlanner`] is the controller that comes out.
+//! - [`Pods`] and [`Bptt`]: policies from roll-outs in the nominal model, improved one by one or by their
+//!   gradient; [`PolicySearchLearner`] runs either.
 //! - [`Learner`]: what every method offers; [`methods`]: methods by name with their settings.
 //! - [`train`]: the loop with evaluation, logs, checkpoints, early stop and resume; [`Observer`]
 //!   watches it.
@@ -34,17 +37,25 @@
 //! Networks are in f32, physics and rewards in f64; `policy::narrow` is the one border. Nothing
 //! here prints, and no loop is written twice for two methods.
 
+mod bptt;
 mod critic_ensemble;
 pub mod csv_log;
 pub mod dvp;
+mod dvp_learner;
+mod dvp_policy;
 mod error;
 mod evaluation;
 mod learner;
 mod logs;
 mod methods;
+mod normalized_policy;
 mod off_policy;
 mod off_policy_learner;
+mod pods;
+mod pods_learner;
+mod pods_settings;
 mod policy;
+mod policy_search;
 mod ppo;
 mod ppo_learner;
 mod ppo_rollout;
@@ -54,13 +65,17 @@ pub mod replay_log;
 mod rows;
 mod sac;
 mod sac_settings;
+mod sample_gradient;
 mod td3;
 pub mod tensorboard;
 mod threads;
 mod train;
 mod vector_environment;
 
+pub use bptt::{Bptt, BpttEpoch};
 pub use critic_ensemble::{Critic, CriticEnsemble, CriticReport, LossBalance};
+pub use dvp_learner::{DvpLearner, DvpLearnerSettings};
+pub use dvp_policy::{PlanPolicy, ValuePlanner};
 pub use error::LearnError;
 pub use evaluation::{EpisodeError, Evaluation, Rollout, evaluate, evaluate_from, record_rollout};
 pub use learner::{Budget, Episode, Learner, Progress};
@@ -68,9 +83,13 @@ pub use logs::{CurveRow, LogMarks, RunLogs, Timing};
 pub use methods::{
     BoxedLearner, Method, TrainSettings, find_method, from_table, methods, to_table,
 };
+pub use normalized_policy::{Normalization, NormalizedPolicy};
 pub use off_policy::{Interaction, OffPolicy, Scalars, transition_shape};
 pub use off_policy_learner::OffPolicyLearner;
-pub use policy::{Actor, MeanPolicy, Policy, Squash, load_policy, save_policy};
+pub use pods::{Pods, PodsEpoch, PodsRollout};
+pub use pods_learner::PolicySearchLearner;
+pub use pods_settings::{BpttSettings, PodsSettings, StepRoute};
+pub use policy::{Actor, MeanPolicy, Policy, Squash, StoredPolicy, load_policy, save_policy};
 pub use ppo::{Ppo, PpoBatch, PpoNetworks, PpoReport, log_density, orthogonal};
 pub use ppo_learner::PpoLearner;
 pub use ppo_rollout::generalized_advantages;

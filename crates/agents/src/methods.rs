@@ -1,11 +1,15 @@
 //! Methods by name.
 
+use std::path::Path;
+
 use dynamics::Task;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    LearnError, Learner, PpoLearner, PpoSettings, SacLearner, SacSettings, Td3Learner, Td3Settings,
+    BpttSettings, DvpLearner, DvpLearnerSettings, LearnError, Learner, PodsSettings,
+    PolicySearchLearner, PpoLearner, PpoSettings, SacLearner, SacSettings, StoredPolicy,
+    Td3Learner, Td3Settings, ValuePlanner,
 };
 
 /// A learner at the start of a run, or why there is none.
@@ -22,7 +26,9 @@ pub struct Method {
     pub summary: &'static str,
     /// Its default settings as a table.
     pub settings: fn() -> Result<toml::Table, LearnError>,
+    train: fn(&toml::Table) -> Result<TrainSettings, LearnError>,
     build: for<'a> fn(&'a dyn Task, &toml::Table, u64) -> BoxedLearner<'a>,
+    load: for<'a> fn(&'a dyn Task, &toml::Table, &Path) -> Result<StoredPolicy<'a>, LearnError>,
 }
 
 impl Method {
@@ -39,52 +45,131 @@ impl Method {
     ) -> BoxedLearner<'a> {
         (self.build)(task, settings, seed)
     }
+
+    /// The training loop of a run that says nothing else, which may follow from `settings` of the
+    /// method.
+    ///
+    /// # Errors
+    /// Settings that cannot be read.
+    pub fn train_settings(&self, settings: &toml::Table) -> Result<TrainSettings, LearnError> {
+        (self.train)(settings)
+    }
+
+    /// Reads the policy that [`Learner::save_policy`] has written in a run with these settings.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or does not fit task and settings.
+    pub fn load_policy<'a>(
+        &self,
+        task: &'a dyn Task,
+        settings: &toml::Table,
+        path: &Path,
+    ) -> Result<StoredPolicy<'a>, LearnError> {
+        (self.load)(task, settings, path)
+    }
 }
 
-const METHODS: [Method; 6] = [
+const METHODS: [Method; 10] = [
     Method {
         name: "sac",
         label: "SAC",
         summary: "soft actor-critic with Stable-Baselines3's defaults, entropy weight learned",
         settings: || to_table("sac", &SacSettings::sac()),
+        train: default_train,
         build: build_sac,
+        load: load_actor,
     },
     Method {
         name: "vg-sac",
         label: "VG-SAC",
         summary: "soft actor-critic whose critics also learn the value gradient of the nominal model",
         settings: || to_table("vg-sac", &SacSettings::vg_sac()),
+        train: default_train,
         build: build_sac,
+        load: load_actor,
     },
     Method {
         name: "ddpg",
         label: "DDPG",
         summary: "deterministic policy gradient with replay, Stable-Baselines3's defaults",
         settings: || to_table("ddpg", &Td3Settings::ddpg()),
+        train: default_train,
         build: build_td3,
+        load: load_actor,
     },
     Method {
         name: "vg-ddpg",
         label: "VG-DDPG",
         summary: "DDPG whose critic also learns the value gradient of the nominal model",
         settings: || to_table("vg-ddpg", &Td3Settings::vg_ddpg()),
+        train: default_train,
         build: build_td3,
+        load: load_actor,
     },
     Method {
         name: "td3",
         label: "TD3",
         summary: "twin delayed deterministic policy gradient, Stable-Baselines3's defaults",
         settings: || to_table("td3", &Td3Settings::td3()),
+        train: default_train,
         build: build_td3,
+        load: load_actor,
     },
     Method {
         name: "ppo",
         label: "PPO",
         summary: "on-policy clipped policy gradient, Stable-Baselines3's defaults",
         settings: || to_table("ppo", &PpoSettings::default()),
+        train: default_train,
         build: build_ppo,
+        load: load_actor,
+    },
+    Method {
+        name: "dvp",
+        label: "DVP",
+        summary: "a value learned from trajectory optimisation ends the plans of an MPC; \
+                  needs an objective",
+        settings: || to_table("dvp", &DvpLearnerSettings::default()),
+        train: |settings| Ok(from_table::<DvpLearnerSettings>("method", settings)?.train_settings()),
+        build: build_dvp,
+        load: load_value,
+    },
+    Method {
+        name: "pods",
+        label: "PODS",
+        summary: "roll-outs improved by steps of second order, then regression; needs an objective",
+        settings: || to_table("pods", &PodsSettings::second_order()),
+        train: train_pods,
+        build: build_pods,
+        load: load_actor,
+    },
+    Method {
+        name: "pods-first-order",
+        label: "PODS, 1st order",
+        summary: "roll-outs improved by steps of first order, then regression; needs an objective",
+        settings: || to_table("pods-first-order", &PodsSettings::first_order()),
+        train: train_pods,
+        build: build_pods,
+        load: load_actor,
+    },
+    Method {
+        name: "bptt",
+        label: "BPTT",
+        summary: "policy gradient through policy and nominal model; needs an objective",
+        settings: || to_table("bptt", &BpttSettings::default()),
+        train: |settings| Ok(from_table::<BpttSettings>("method", settings)?.train_settings()),
+        build: build_bptt,
+        load: load_actor,
     },
 ];
+
+fn default_train(_settings: &toml::Table) -> Result<TrainSettings, LearnError> {
+    Ok(TrainSettings::default())
+}
+
+fn train_pods(settings: &toml::Table) -> Result<TrainSettings, LearnError> {
+    Ok(from_table::<PodsSettings>("method", settings)?.train_settings())
+}
 
 fn build_sac<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
     Ok(Box::new(SacLearner::new(task, &from_table("method", settings)?, seed)?))
@@ -96,6 +181,37 @@ fn build_td3<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> Boxed
 
 fn build_ppo<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
     Ok(Box::new(PpoLearner::new(task, &from_table("method", settings)?, seed)?))
+}
+
+fn build_dvp<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
+    Ok(Box::new(DvpLearner::new(task, &from_table("method", settings)?, seed)?))
+}
+
+fn build_pods<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
+    let settings = from_table("method", settings)?;
+    Ok(Box::new(PolicySearchLearner::pods(task, &settings, seed)?))
+}
+
+fn build_bptt<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
+    let settings = from_table("method", settings)?;
+    Ok(Box::new(PolicySearchLearner::bptt(task, &settings, seed)?))
+}
+
+fn load_actor<'a>(
+    task: &'a dyn Task,
+    _settings: &toml::Table,
+    path: &Path,
+) -> Result<StoredPolicy<'a>, LearnError> {
+    StoredPolicy::actor(task, path)
+}
+
+fn load_value<'a>(
+    task: &'a dyn Task,
+    settings: &toml::Table,
+    path: &Path,
+) -> Result<StoredPolicy<'a>, LearnError> {
+    let planner = ValuePlanner::load(task, &from_table("method", settings)?, path)?;
+    Ok(StoredPolicy::Value(Box::new(planner)))
 }
 
 /// All methods.

@@ -9,7 +9,7 @@ use dynamics::{ActionBounds, Task};
 use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
-use crate::LearnError;
+use crate::{LearnError, ValuePlanner};
 
 /// A deterministic policy of state and time, which may keep memory within an episode.
 pub trait Policy: Send {
@@ -145,6 +145,35 @@ impl Policy for MeanPolicy<'_> {
             observation: self.observation.clone(),
             input: self.input.clone(),
         }))
+    }
+}
+
+/// The policy of a finished run, as its file has it.
+pub enum StoredPolicy<'a> {
+    /// A network that chooses actions.
+    Actor(&'a dyn Task, Actor),
+    /// A network that is the value at the end of plans.
+    Value(Box<ValuePlanner<'a>>),
+}
+
+impl<'a> StoredPolicy<'a> {
+    /// Reads an [`Actor`]'s file.
+    ///
+    /// # Errors
+    /// As [`load_policy`].
+    pub(crate) fn actor(task: &'a dyn Task, path: &Path) -> Result<Self, LearnError> {
+        Ok(Self::Actor(task, load_policy(path)?))
+    }
+
+    /// The policy at work.
+    ///
+    /// # Errors
+    /// Sizes that do not fit the task.
+    pub fn policy(&self) -> Result<Box<dyn Policy + '_>, LearnError> {
+        Ok(match self {
+            Self::Actor(task, actor) => Box::new(MeanPolicy::new(*task, actor.clone())?),
+            Self::Value(planner) => Box::new(planner.policy()?),
+        })
     }
 }
 

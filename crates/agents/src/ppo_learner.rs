@@ -445,12 +445,16 @@ impl Learner for PpoLearner<'_> {
 
 /// What every method's state begins with.
 #[derive(Deserialize)]
-struct SavedMethod {
-    method: String,
+pub(crate) struct SavedMethod {
+    pub(crate) method: String,
 }
 
 /// Refuses a stored value that is not the one needed.
-fn check(what: &str, found: impl ToString, needed: impl ToString) -> Result<(), LearnError> {
+pub(crate) fn check(
+    what: &str,
+    found: impl ToString,
+    needed: impl ToString,
+) -> Result<(), LearnError> {
     let (found, needed) = (found.to_string(), needed.to_string());
     if found == needed {
         return Ok(());

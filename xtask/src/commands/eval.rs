@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use agents::{Actor, MeanPolicy, evaluate, evaluate_from, load_policy, record_rollout};
+use agents::{StoredPolicy, evaluate, evaluate_from, find_method, record_rollout};
 use anyhow::{Context as _, Result, bail};
 use bench_tasks::{BenchTask, Variant};
 use critics::write_file_atomic;
@@ -48,11 +48,12 @@ impl EvalArgs {
     pub(crate) fn run(self) -> Result<()> {
         let run = StoredRun::open(&self.run, self.variant)?;
         let task = run.task.as_task();
-        let mut policy = MeanPolicy::new(task, run.actor)?;
+        let stored = run.policy()?;
+        let policy = &mut *stored.policy()?;
         let mut stream = Stream::new(self.seed, "eval command", 0);
         let evaluation = match &self.starts {
-            None => evaluate(task, &mut policy, self.episodes as usize, &mut stream)?,
-            Some(file) => evaluate_from(task, &mut policy, &read_starts(file, task)?, &stream)?,
+            None => evaluate(task, policy, self.episodes as usize, &mut stream)?,
+            Some(file) => evaluate_from(task, policy, &read_starts(file, task)?, &stream)?,
         };
         let returns: Vec<f64> = evaluation.episodes.iter().map(|e| e.total_reward).collect();
         let (low, high) = mean_interval(&returns);
@@ -147,9 +148,9 @@ impl PlayArgs {
     pub(crate) fn run(self) -> Result<()> {
         let run = StoredRun::open(&self.run, self.variant)?;
         let task = run.task.as_task();
-        let mut policy = MeanPolicy::new(task, run.actor)?;
+        let stored = run.policy()?;
         let mut stream = Stream::new(self.seed, "play command", 0);
-        let rollout = record_rollout(task, &mut policy, &mut stream)?;
+        let rollout = record_rollout(task, &mut *stored.policy()?, &mut stream)?;
         let page = self.out.unwrap_or_else(|| self.run.join("play.html"));
         let data = page.with_extension("json");
         write_file_atomic(&data, serde_json::to_string(&rollout)?.as_bytes())?;
@@ -160,25 +161,32 @@ impl PlayArgs {
     }
 }
 
-/// A finished run: its task and its policy.
-struct StoredRun {
+/// A finished run and its task.
+struct StoredRun<'r> {
+    folder: &'r Path,
+    config: CellConfig,
     task: Box<dyn BenchTask>,
-    actor: Actor,
 }
 
-impl StoredRun {
-    fn open(run: &Path, variant: Option<Variant>) -> Result<Self> {
-        let mut config = CellConfig::read(run)?;
+impl<'r> StoredRun<'r> {
+    fn open(folder: &'r Path, variant: Option<Variant>) -> Result<Self> {
+        let mut config = CellConfig::read(folder)?;
         config.variant = variant.unwrap_or(config.variant);
-        let path = run.join("policy.safetensors");
-        let actor = load_policy(&path).with_context(|| match path.exists() {
-            true => format!(
-                "the policy of `{}` is damaged; delete the folder and run it again",
-                run.display()
-            ),
-            false => format!("`{}` has no policy; is the run finished?", run.display()),
-        })?;
-        Ok(Self { task: config.build_task()?, actor })
+        Ok(Self { task: config.build_task()?, folder, config })
+    }
+
+    fn policy(&self) -> Result<StoredPolicy<'_>> {
+        let method = find_method(&self.config.method_name)?;
+        let path = self.folder.join("policy.safetensors");
+        let run = self.folder.display();
+        method.load_policy(self.task.as_task(), &self.config.method, &path).with_context(|| {
+            match path.exists() {
+                true => {
+                    format!("the policy of `{run}` is damaged; delete the folder and run it again")
+                }
+                false => format!("`{run}` has no policy; is the run finished?"),
+            }
+        })
     }
 }
 

@@ -34,6 +34,12 @@ pub(crate) const SMALL_DVP: [&str; 6] = [
     "method.plan_iterations=1",
 ];
 
+/// The same of PODS and of BPTT, whose epoch is one roll-out here.
+pub(crate) const SMALL_PODS: [&str; 3] =
+    ["method.hidden=[8,8]", "method.rollouts=1", "method.regression_steps=3"];
+/// See [`SMALL_PODS`].
+pub(crate) const SMALL_BPTT: [&str; 2] = ["method.hidden=[8,8]", "method.rollouts=1"];
+
 /// Settings of such a training's loop.
 pub(crate) const SHORT: [&str; 4] = [
     "train.total_steps=600",
@@ -64,6 +70,8 @@ pub(crate) fn train(method: &str, out: &Path, more: &[&str]) -> Command {
     let small: &[&str] = match method {
         "ppo" => &SMALL_PPO,
         "dvp" => &SMALL_DVP,
+        "pods" | "pods-first-order" => &SMALL_PODS,
+        "bptt" => &SMALL_BPTT,
         _ => &SMALL,
     };
     command.args(small.iter().chain(&SHORT).flat_map(|setting| ["--set", setting]));
