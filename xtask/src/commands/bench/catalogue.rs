@@ -10,7 +10,7 @@ use super::optimal_control::{Measure, Problems};
 use super::planar::{Planar, Stage};
 use super::robots::{Algorithm, CHAINS, Robot};
 use super::steps::{Stepped, Tasks};
-use super::{child, networks, optimal_control, planar, robots, steps, values};
+use super::{child, networks, optimal_control, planar, robots, springs, steps, values};
 
 /// A row that can be measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,7 @@ enum Kind {
     Planar { model: Planar, stage: Stage },
     OptimalControl(Measure),
     Value(values::Measure),
+    Springs(springs::Measure),
     Policy,
     Memory,
     Start,
@@ -83,6 +84,7 @@ impl Definition {
                 optimal_control::case(name, threads, measure, problems)?
             }
             Kind::Value(measure) => values::case(name, measure, problems.dvp())?,
+            Kind::Springs(measure) => springs::case(name, threads, measure, problems.springs())?,
             Kind::Policy => networks::policy(name)?,
             Kind::Start => child::start_case(name),
             Kind::Memory => match child::memory_case(name) {
@@ -167,6 +169,9 @@ pub(super) fn definitions() -> Vec<Definition> {
         values::rows()
             .map(|(name, measure, what)| Definition::new(name, Kind::Value(measure), ONE, &what)),
     );
+    rows.extend(springs::rows().into_iter().map(|(name, measure, threads, what)| {
+        Definition::new(name, Kind::Springs(measure), threads, &what)
+    }));
     rows.extend([
         Definition::new(
             "policy-eval",
@@ -256,6 +261,17 @@ mod tests {
         assert_eq!(names(&["start", "policy"]), ["policy-eval", "start"]);
         assert_eq!(names(&["sobolev"]), ["peak-f64", "sobolev-epoch"]);
         assert_eq!(names(&["dvp-"]), ["dvp-terminal", "dvp-iteration"]);
+        assert_eq!(
+            names(&["pods-"]),
+            [
+                "pods-2d-gradient",
+                "pods-double-gradient",
+                "pods-riccati-50",
+                "pods-riccati-200",
+                "pods-rollouts",
+                "pods-epoch"
+            ]
+        );
         assert_eq!(
             names(&["hopper", "arm-aba"]),
             [

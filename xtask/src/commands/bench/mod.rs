@@ -18,6 +18,7 @@ mod plot;
 mod results;
 mod robots;
 mod show;
+mod springs;
 mod stats;
 mod steps;
 mod values;

@@ -12,6 +12,7 @@ use dynamics::{
 use nalgebra::{DVector, dvector};
 
 use super::case::{Case, Source, Unit, Work};
+use super::springs::Springs;
 use super::steps::Tasks;
 use super::values;
 
@@ -104,10 +105,11 @@ pub(super) struct Problems<'a> {
     start: DVector<f64>,
     rest: DVector<f64>,
     dvp: Box<dyn BenchTask>,
+    springs: Springs<'a>,
 }
 
 impl<'a> Problems<'a> {
-    /// The parts of the task `arm`, the unicycle, and that of DVP.
+    /// The parts of the task `arm`, the unicycle, that of DVP, and the pendulums of PODS.
     ///
     /// # Errors
     /// Models that refuse their parameters.
@@ -121,12 +123,18 @@ impl<'a> Problems<'a> {
             start: dvector![-1.0, -1.0, 1.0],
             rest: dvector![0.0, 0.0],
             dvp: values::unicycle()?,
+            springs: Springs::new(tasks)?,
         })
     }
 
     /// The task that DVP's value is learned on.
     pub(super) fn dvp(&self) -> &dyn Task {
         self.dvp.as_task()
+    }
+
+    /// The pendulums of PODS.
+    pub(super) fn springs(&self) -> &Springs<'a> {
+        &self.springs
     }
 
     fn arm(

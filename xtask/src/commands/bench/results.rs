@@ -118,11 +118,13 @@ enum Target {
     TimesPeer(&'static str, f64),
     /// At least this share of the machine's peak.
     ShareOfPeak(f64),
+    /// At least so many times as good as on one thread.
+    SpeedUp(f64),
     /// At most so much.
     AtMost(f64),
 }
 
-const TARGETS: [(&str, Target); 37] = [
+const TARGETS: [(&str, Target); 41] = [
     ("sac-update", Target::ShareOfPeak(0.7)),
     ("sac-update", Target::TimesPeer("PyTorch", 1.5)),
     ("sac-update", Target::TimesPeer("JAX", 1.1)),
@@ -135,6 +137,10 @@ const TARGETS: [(&str, Target); 37] = [
     ("sobolev-epoch", Target::TimesPeer("JAX", 1.3)),
     ("dvp-terminal", Target::AtMost(30.0)),
     ("dvp-iteration", Target::AtMost(1.0)),
+    ("pods-2d-gradient", Target::AtMost(100.0)),
+    ("pods-double-gradient", Target::AtMost(400.0)),
+    ("pods-rollouts", Target::SpeedUp(1.8)),
+    ("pods-epoch", Target::AtMost(5.0)),
     ("policy-eval", Target::AtMost(12.0)),
     ("memory", Target::AtMost(200.0)),
     ("start", Target::AtMost(0.3)),
@@ -221,10 +227,13 @@ fn row(
         _ => counted.map(|_| 1e3 / median),
     };
     let peers = peers.map_or_else(Vec::new, |peers| peer_rows(peers, &name, threads, unit, median));
+    let speed_up = one.map(|(_, one)| unit.ratio(median, *one));
     let targets = TARGETS.iter().filter(|(row, _)| *row == name);
     Row {
         targets: targets
-            .filter_map(|(_, target)| verdict(*target, unit, median, share_of_peak, &peers))
+            .filter_map(|(_, target)| {
+                verdict(*target, unit, median, share_of_peak, speed_up, &peers)
+            })
             .collect(),
         what,
         threads,
@@ -237,7 +246,7 @@ fn row(
         updates_per_second,
         gflops,
         share_of_peak,
-        speed_up: one.map(|(_, one)| unit.ratio(median, *one)),
+        speed_up,
         peers,
         name,
     }
@@ -266,6 +275,7 @@ fn verdict(
     unit: Unit,
     median: f64,
     share_of_peak: Option<f64>,
+    speed_up: Option<f64>,
     peers: &[PeerRow],
 ) -> Option<Verdict> {
     let (what, needed, found, reached) = match target {
@@ -276,6 +286,10 @@ fn verdict(
         Target::ShareOfPeak(needed) => {
             let found = share_of_peak?;
             (format!("≥ {:.0} % of peak", 100.0 * needed), needed, found, found >= needed)
+        }
+        Target::SpeedUp(needed) => {
+            let found = speed_up?;
+            (format!("≥ {needed}× one thread"), needed, found, found >= needed)
         }
         Target::AtMost(needed) => {
             (format!("≤ {needed} {}", unit.name()), needed, median, median <= needed)
@@ -341,13 +355,17 @@ mod tests {
     fn targets_are_judged_where_they_were_measured() {
         let peers =
             [PeerRow { peer: "SB3".to_owned(), median: 100.0, best: 110.0, n: 3, ratio: 2.4 }];
-        let judge = |target| verdict(target, Unit::StepsPerSecond, 240.0, None, &peers);
+        let judge = |target| verdict(target, Unit::StepsPerSecond, 240.0, None, Some(1.7), &peers);
         let found = judge(Target::TimesPeer("SB3", 2.5)).unwrap();
         assert_eq!((found.what.as_str(), found.reached), ("≥ 2.5× SB3", false));
         assert!(judge(Target::TimesPeer("SB3", 2.4)).unwrap().reached);
         assert_eq!(judge(Target::TimesPeer("SBX", 1.5)), None);
         assert_eq!(judge(Target::ShareOfPeak(0.7)), None);
-        let small = verdict(Target::AtMost(12.0), Unit::Microseconds, 12.5, None, &[]).unwrap();
+        let found = judge(Target::SpeedUp(1.8)).unwrap();
+        assert_eq!((found.what.as_str(), found.reached), ("≥ 1.8× one thread", false));
+        assert!(judge(Target::SpeedUp(1.7)).unwrap().reached);
+        let small =
+            verdict(Target::AtMost(12.0), Unit::Microseconds, 12.5, None, None, &[]).unwrap();
         assert_eq!((small.what.as_str(), small.reached), ("≤ 12 µs", false));
     }
 }
