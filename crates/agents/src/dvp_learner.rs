@@ -87,10 +87,13 @@ impl DvpLearnerSettings {
     #[must_use]
     pub fn train_settings(&self) -> TrainSettings {
         TrainSettings {
-            total_steps: self.steps() * self.values.iterations as u64,
+            // What is 0 by mistake is refused by its own name, not by that of the steps.
+            total_steps: (self.steps() * self.values.iterations as u64).max(1),
             evaluate_every_episodes: 1,
             evaluation_episodes: 20,
-            checkpoint_every_steps: self.steps(),
+            checkpoint_every_steps: self.steps().max(1),
+            // An iteration may be worse than the one before it.
+            keep_best: true,
             ..TrainSettings::default()
         }
     }

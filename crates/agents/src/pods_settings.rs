@@ -160,7 +160,8 @@ impl BpttSettings {
 }
 
 fn train_settings(rollouts: usize, epochs: u64) -> TrainSettings {
-    let steps = 100 * rollouts as u64;
+    // No roll-outs are refused by their own name.
+    let steps = 100 * rollouts.max(1) as u64;
     TrainSettings {
         total_steps: steps * epochs,
         evaluate_every_episodes: 1,

@@ -1,6 +1,6 @@
 //! A value network as the terminal cost of a short-sighted MPC: `cargo run --release --example value_mpc [FILE]`
 //!
-//! FILE is a network for the unicycle as `ValueNetwork::save` writes it. Without one, a network is learned
+//! FILE is a network as `ValueNetwork::save` writes it, for the unicycle with the cost below. Without one, a network is learned
 //! from a hundred solves over a longer horizon and saved first; what drives the MPC is loaded from the file.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 

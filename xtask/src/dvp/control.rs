@@ -2,6 +2,7 @@
 //! a closed loop.
 
 use std::collections::BTreeMap;
+use std::f64::consts::PI;
 
 use agents::dvp::DvpSettings;
 use anyhow::Result;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Work;
 use super::loops::train;
-use super::system::{System, all_converged, solve};
+use super::system::{System, all_converged, solve, solve_from_all, turning_guesses};
 
 /// Plans of several horizons from one start, with a learned value at their end and without.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -180,7 +181,10 @@ impl ClosedLoops {
     /// Sum of the values of the long horizon.
     fn long_values(&self, task: &dyn Task, states: &[DVector<f64>]) -> Result<f64> {
         let zero = ZeroTerminalCost { ndx: task.nominal().any_ndx() };
-        let solutions = solve(task, &zero, self.reference, Method::Fddp, states)?;
+        // Runs end near the line x = 0, where a solve from rest finds no reason to turn and first
+        // order in the dynamics creeps.
+        let guesses = turning_guesses(0.1 * PI);
+        let solutions = solve_from_all(task, &zero, self.reference, Method::Ddp, states, &guesses)?;
         all_converged(&solutions)?;
         Ok(solutions.iter().map(|s| s.cost).sum())
     }

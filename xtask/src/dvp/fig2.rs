@@ -19,7 +19,7 @@ pub(super) const FIGURE: Figure = Figure {
     claim: "With the learned value as terminal cost even short plans follow the path of a plan of \
             1 000 steps; without it they stop on the way (Parag et al. 2022, figure 2)",
     note: "Weights (0.1, 0.2), found by matching the end points that the paper plots without a \
-           value. Neither its starts are published: those of the loop have x in ±1.6, y and θ in \
+           value. Its starts are not published either: those of the loop have x in ±1.6, y and θ in \
            ±1.3, a box about the path; the table has a wider one, of ±2, ±2 and ±π, as well. One \
            value, learned with T = 50 and held at 0 at the goal, ends all plans. Plans without it \
            end in the cost of one more step, as in the paper.",

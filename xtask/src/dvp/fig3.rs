@@ -114,7 +114,7 @@ fn decide(curves: &Curves) -> Verdict {
         curves.get(&horizon).into_iter().flatten().map(|v| geometric_mean(v)).collect()
     };
     let least = |errors: &[f64]| errors.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = |errors: &[f64]| errors.iter().copied().fold(0.0, f64::max);
+    let most = |errors: &[f64]| errors.iter().copied().fold(f64::NAN, f64::max);
     let falls: Vec<String> = SHORT
         .iter()
         .map(|(horizon, _)| (horizon, means(*horizon)))

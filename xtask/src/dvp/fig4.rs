@@ -160,7 +160,7 @@ fn decide(runs: &Runs) -> Verdict {
     let worst = |task: &str, from: usize, curves: &mut dyn Iterator<Item = Curve>| {
         let all = curves.filter_map(|curve| seeds(task, curve));
         let errors = all.flat_map(|s| columns(s, |row| Some(row.error)).into_iter().skip(from));
-        errors.map(|seeds| geometric_mean(&seeds)).fold(0.0, f64::max)
+        errors.map(|seeds| geometric_mean(&seeds)).fold(f64::NAN, f64::max)
     };
     let found = SYSTEMS.map(|(task, name, from, level)| {
         let biased = &mut Curve::all().filter(|curve| curve.anchored && curve.thousandths > 0);

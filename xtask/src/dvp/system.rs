@@ -150,6 +150,36 @@ pub(crate) fn all_converged(solutions: &[Solution]) -> Result<()> {
     Ok(())
 }
 
+/// The best solution of each start over several guesses, controls that are repeated.
+///
+/// # Errors
+/// A model that fails.
+pub(crate) fn solve_from_all<E: TerminalCost>(
+    task: &dyn Task,
+    terminal: &E,
+    horizon: usize,
+    method: Method,
+    starts: &[DVector<f64>],
+    guesses: &[Option<DVector<f64>>],
+) -> Result<Vec<Solution>> {
+    let mut best: Vec<Solution> = Vec::new();
+    for guess in guesses {
+        let found = solve_from(task, terminal, horizon, method, starts, guess.as_ref())?;
+        best = match best.is_empty() {
+            true => found,
+            false => best.into_iter().zip(found).map(|(a, b)| better(a, b)).collect(),
+        };
+    }
+    Ok(best)
+}
+
+/// Guesses for the unicycle: at rest, and turning to either side, since a start on the line x = 0
+/// gives a solver at rest no reason to turn.
+pub(crate) fn turning_guesses(turn: f64) -> Vec<Option<DVector<f64>>> {
+    let turning = [-turn, turn].map(|turn| Some(DVector::from_vec(vec![0.0, turn])));
+    [None].into_iter().chain(turning).collect()
+}
+
 /// The better of two solves of one problem from different guesses: one that converged before one
 /// that did not, then the cheaper one.
 pub(crate) fn better(a: Solution, b: Solution) -> Solution {

@@ -1,12 +1,12 @@
 //! Ground truth: values and gradients of a long horizon at fixed states, once per system.
 
 use anyhow::{Result, ensure};
-use ddp::{Method, Solution, Status};
+use ddp::{Method, Status};
 use dynamics::{Stream, ZeroTerminalCost};
 use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
-use super::system::{System, all_converged, better, solve_from};
+use super::system::{System, all_converged, solve_from_all, turning_guesses};
 
 /// Which states, and how long the horizon is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,15 +89,8 @@ impl Truth {
         let task = task.as_task();
         let terminal = ZeroTerminalCost { ndx: system.spread.len() };
         let (starts, guesses) = self.starts(system);
-        let mut best: Vec<Solution> = Vec::new();
-        for guess in &guesses {
-            let found =
-                solve_from(task, &terminal, self.horizon, Method::Fddp, &starts, guess.as_ref())?;
-            best = match best.is_empty() {
-                true => found,
-                false => best.into_iter().zip(found).map(|(a, b)| better(a, b)).collect(),
-            };
-        }
+        let (terminal, horizon) = (&terminal, self.horizon);
+        let best = solve_from_all(task, terminal, horizon, Method::Fddp, &starts, &guesses)?;
         // A grid must be whole; of random states those that did not converge are left out.
         if matches!(self.states, States::Plane { .. }) {
             all_converged(&best)?;
@@ -128,13 +121,7 @@ impl Truth {
                     state
                 };
                 let rows = lines.iter().flat_map(|y| lines.iter().map(|x| at(*y, *x)));
-                let turning = [-turn, turn].map(|turn| {
-                    let mut u = DVector::zeros(2);
-                    u[1] = turn;
-                    Some(u)
-                });
-                let guesses = [None].into_iter().chain(turning).collect();
-                (rows.collect(), guesses)
+                (rows.collect(), turning_guesses(turn))
             }
         }
     }

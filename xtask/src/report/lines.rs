@@ -1,7 +1,7 @@
 //! Pictures of lines for benchmarks and studies: panels side by side under one legend.
 
 use super::axis::{Axis, extent};
-use super::svg::{Picture, series_class};
+use super::svg::{Picture, SERIES, series_class};
 
 /// Pixels around the axes of a panel.
 const LEFT: f64 = 72.0;
@@ -162,6 +162,8 @@ fn class(index: usize, stroke: Stroke) -> String {
         Stroke::Band => format!("band {}", series_class(index)),
         // Every second line without dots is dashed, so that one below it shows through.
         Stroke::Plain if index % 2 == 1 => format!("mean dash {}", series_class(index)),
+        // Colours come round again.
+        Stroke::Dotted if index >= SERIES => format!("mean dash {}", series_class(index)),
         _ => format!("mean {}", series_class(index)),
     }
 }

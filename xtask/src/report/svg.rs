@@ -26,7 +26,7 @@ pub(crate) const PALETTE: &[(&str, &str, &str)] = &[
 ];
 
 /// Number of series colours; more series start again.
-const SERIES: usize = 6;
+pub(crate) const SERIES: usize = 6;
 
 /// The stylesheet of the drawings, in terms of the palette's variables.
 pub(crate) const FIGURE_CSS: &str = include_str!("figure.css");
