@@ -52,7 +52,8 @@ impl Colours {
             Self::Decades { low, high } => (value.max(low) / low).ln() / (high / low).ln(),
         };
         let steps = LEVELS as f64;
-        (value.is_finite() && share.is_finite()).then(|| (share * steps).clamp(0.0, steps - 1.0) as usize)
+        (value.is_finite() && share.is_finite())
+            .then(|| (share * steps).clamp(0.0, steps - 1.0) as usize)
     }
 
     /// Red, green and blue of a step.
