@@ -197,9 +197,23 @@ pub(crate) fn gradient(
     out: &mut DVector<f64>,
     mut value: impl FnMut(&DVector<f64>) -> f64,
 ) {
-    let mut sides = Sides::new(z, out.len());
-    for i in 0..out.len() {
-        let width = sides.place(states, z, i, f64::EPSILON.cbrt());
-        out[i] = (value(&sides.above) - value(&sides.below)) / width;
+    let step = f64::EPSILON.cbrt();
+    if let States::Manifold(_) = states {
+        let mut sides = Sides::new(z, out.len());
+        for i in 0..out.len() {
+            let width = sides.place(states, z, i, step);
+            out[i] = (value(&sides.above) - value(&sides.below)) / width;
+        }
+        return;
+    }
+    let mut moved = z.clone();
+    for i in 0..z.len() {
+        let (above, below) = neighbours(z[i], step);
+        moved[i] = above;
+        let plus = value(&moved);
+        moved[i] = below;
+        let minus = value(&moved);
+        moved[i] = z[i];
+        out[i] = (plus - minus) / (above - below);
     }
 }
