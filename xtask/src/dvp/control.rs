@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Work;
 use super::loops::train;
-use super::system::{System, all_converged, solve, solve_from_all, turning_guesses};
+use super::system::{System, all_converged, costs, solve, solve_from_all, turning_guesses};
 
 /// Plans of several horizons from one start, with a learned value at their end and without.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -227,10 +227,6 @@ impl ClosedLoops {
         let row = Controller { horizon, excess, first_iterations, iterations };
         Ok(Some((row, 1e6 * seconds / plans)))
     }
-}
-
-fn costs(task: &dyn Task) -> Result<Objective<'_>> {
-    task.objective().ok_or_else(|| anyhow::anyhow!("`{}` has no costs", task.name()))
 }
 
 fn stage_costs(objective: &Objective<'_>, run: &ClosedLoop) -> f64 {

@@ -39,6 +39,7 @@ use self::cell::Cell;
 use self::found::{Findings, Found};
 pub(crate) use self::run::run_missing;
 pub(crate) use self::settings::Size;
+pub(crate) use self::system::System;
 use crate::plan::Profile;
 use crate::report::{Kind, Sheet, Verdict};
 

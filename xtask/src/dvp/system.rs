@@ -4,10 +4,10 @@
 
 use std::f64::consts::PI;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use bench_tasks::{BenchTask, Preset, Variant};
 use ddp::{Guess, Method, Problem, Settings, Solution, Status, solve_batch};
-use dynamics::{Stream, Task, TerminalCost};
+use dynamics::{Objective, Stream, Task, TerminalCost};
 use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -128,8 +128,7 @@ pub(crate) fn solve_from<E: TerminalCost>(
     starts: &[DVector<f64>],
     controls: Option<&DVector<f64>>,
 ) -> Result<Vec<Solution>> {
-    let objective =
-        task.objective().ok_or_else(|| anyhow::anyhow!("`{}` has no costs", task.name()))?;
+    let objective = costs(task)?;
     let model = task.nominal();
     let problem = Problem::new(&model, &objective.stage, terminal, horizon);
     let guess = |_| Guess::Repeat(controls.unwrap_or(objective.us0));
@@ -162,15 +161,34 @@ pub(crate) fn solve_from_all<E: TerminalCost>(
     starts: &[DVector<f64>],
     guesses: &[Option<DVector<f64>>],
 ) -> Result<Vec<Solution>> {
+    best_of(guesses, |guess| solve_from(task, terminal, horizon, method, starts, guess.as_ref()))
+}
+
+/// The best solution of each start over several guesses, which `solve` solves from.
+///
+/// # Errors
+/// What `solve` reports.
+pub(crate) fn best_of<G>(
+    guesses: impl IntoIterator<Item = G>,
+    mut solve: impl FnMut(G) -> Result<Vec<Solution>>,
+) -> Result<Vec<Solution>> {
     let mut best: Vec<Solution> = Vec::new();
     for guess in guesses {
-        let found = solve_from(task, terminal, horizon, method, starts, guess.as_ref())?;
+        let found = solve(guess)?;
         best = match best.is_empty() {
             true => found,
             false => best.into_iter().zip(found).map(|(a, b)| better(a, b)).collect(),
         };
     }
     Ok(best)
+}
+
+/// The costs that a task is the sum of.
+///
+/// # Errors
+/// A task without.
+pub(crate) fn costs(task: &dyn Task) -> Result<Objective<'_>> {
+    task.objective().with_context(|| format!("`{}` has no costs", task.name()))
 }
 
 /// Guesses for the unicycle: at rest, and turning to either side, since a start on the line x = 0
@@ -182,7 +200,7 @@ pub(crate) fn turning_guesses(turn: f64) -> Vec<Option<DVector<f64>>> {
 
 /// The better of two solves of one problem from different guesses: one that converged before one
 /// that did not, then the cheaper one.
-pub(crate) fn better(a: Solution, b: Solution) -> Solution {
+fn better(a: Solution, b: Solution) -> Solution {
     let rank = |s: &Solution| (s.status != Status::Converged, s.cost);
     if rank(&b) < rank(&a) { b } else { a }
 }

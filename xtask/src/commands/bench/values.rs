@@ -1,13 +1,12 @@
 //! Rows about learned values: as a terminal cost, an epoch of their regression, and an iteration of
 //! DVP.
 
-use std::f64::consts::PI;
 use std::hint::black_box;
 use std::ops::ControlFlow;
 
 use agents::dvp::{Dvp, DvpSettings};
 use anyhow::{Result, ensure};
-use bench_tasks::{BenchTask, Preset, Variant};
+use bench_tasks::BenchTask;
 use critics::{
     Adam, AdamSettings, FitReport, FitSettings, Initialization, NeuralTerminalCost, Scaling,
     SobolevWeights, ValueData, ValueNetwork, ValueSpec,
@@ -17,6 +16,7 @@ use nalgebra::DVector;
 
 use super::case::{Case, Precision, Source, Unit, Work};
 use super::flops;
+use crate::dvp::System;
 
 /// Entries of the arm's state and of its control.
 const ARM: [usize; 2] = [14, 7];
@@ -26,10 +26,6 @@ const SAMPLES: usize = 100;
 /// Nodes and epochs of an iteration of DVP.
 const HORIZON: usize = 60;
 const EPOCHS: usize = 1000;
-/// Weights of the unicycle's states and controls, and half-widths of the box of its starts: figure 1
-/// of the paper.
-const WEIGHT: f64 = 0.1414;
-const SPREAD: [f64; 3] = [2.1, 2.1, 2.0 * PI];
 
 /// What a row measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,13 +71,7 @@ pub(super) fn rows() -> [(&'static str, Measure, String); 3] {
 /// # Errors
 /// Settings that the task refuses.
 pub(super) fn unicycle() -> Result<Box<dyn BenchTask>> {
-    let entry = bench_tasks::find("unicycle")?;
-    let mut settings = (entry.settings)(Preset::Released)?;
-    for key in ["state_weight", "control_weight"] {
-        settings.insert(key.to_owned(), WEIGHT.into());
-    }
-    settings.insert("x0".to_owned(), vec![0.0; NX].into());
-    Ok((entry.build)(Variant::Nominal, &settings)?)
+    System::unicycle_a()?.build()
 }
 
 /// The row of what is measured; `unicycle` is that of [`unicycle`].
@@ -132,7 +122,7 @@ fn iterations(unicycle: &dyn Task) -> Result<Work<'_>> {
     let settings = DvpSettings {
         samples: SAMPLES,
         horizon: HORIZON,
-        start_spread: SPREAD.to_vec(),
+        start_spread: System::unicycle_a()?.spread,
         fit: FitSettings { epochs: EPOCHS, ..FitSettings::default() },
         ..DvpSettings::default()
     };

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::cell::Work;
 use super::super::loops::train;
-use super::super::system::System;
-use super::problem::{Discounted, Path, costs};
+use super::super::system::{System, costs};
+use super::problem::{Discounted, Path};
 
 /// DVP, and a receding horizon that ends in its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

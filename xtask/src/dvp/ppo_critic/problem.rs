@@ -2,11 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use ddp::{Guess, Method, Problem, Settings, Solution, solve_batch};
-use dynamics::{AnyCost, Objective, Task, ZeroTerminalCost};
+use dynamics::{AnyCost, Task, ZeroTerminalCost};
 use nalgebra::{DVector, dvector};
 use serde::{Deserialize, Serialize};
 
-use super::super::system::{System, all_converged, better};
+use super::super::system::{System, all_converged, best_of, costs};
 use super::super::truth::grid;
 
 /// Discount, and where values and paths are compared.
@@ -128,17 +128,12 @@ impl DiscountedTruth {
             discount: self.problem.discount,
             ..Problem::new(&model, &objective.stage, &terminal, self.horizon)
         };
-        let mut best: Vec<Solution> = Vec::new();
-        for signs in SIGNS {
+        let best = best_of(SIGNS, |signs| {
             let u = DVector::from_iterator(2, signs.map(|sign| sign * self.guess));
             let guess = |_| Guess::Repeat(&u);
             let found = solve_batch(&problem, Method::Fddp, &Settings::default(), starts, guess)?;
-            let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
-            best = match best.is_empty() {
-                true => found,
-                false => best.into_iter().zip(found).map(|(a, b)| better(a, b)).collect(),
-            };
-        }
+            Ok(found.into_iter().collect::<Result<_, _>>()?)
+        })?;
         all_converged(&best)?;
         Ok(best)
     }
@@ -169,8 +164,4 @@ impl Path {
             xs: xs.iter().map(|x| x.as_slice().to_vec()).collect(),
         }
     }
-}
-
-pub(super) fn costs(task: &dyn Task) -> Result<Objective<'_>> {
-    task.objective().with_context(|| format!("`{}` has no costs", task.name()))
 }
