@@ -292,7 +292,14 @@ fn check_origin(run: &Path, config: &CellConfig) -> Result<()> {
             config.task
         );
     }
-    for key in ["actor_hidden", "critic_hidden", "critic_activation", "normalize_actions"] {
+    for key in [
+        "actor_hidden",
+        "actor_activation",
+        "critic_hidden",
+        "critic_activation",
+        "normalize_actions",
+        "reward_scale",
+    ] {
         let (found, needed) = (origin.method.get(key), config.method.get(key));
         if found != needed {
             let show = |value: Option<&toml::Value>| {

@@ -10,13 +10,12 @@
 
 use critics::Real;
 use ddp::DdpError;
-use ddp::shooting::{Route, Step};
 use dynamics::Task;
 use nalgebra::DVector;
 
 use crate::normalized_policy::NormalizedPolicy;
 use crate::policy_search::PolicySearch;
-use crate::{BpttSettings, LearnError};
+use crate::{BpttSettings, LearnError, PodsSettings};
 
 /// BPTT on a task whose objective is a sum of costs.
 pub struct Bptt<'a, T: Real = f32> {
@@ -81,9 +80,10 @@ impl<'a, T: Real> Bptt<'a, T> {
         if self.search.normalized {
             return Ok(0);
         }
+        let step = PodsSettings::second_order().step(self.search.horizon() * self.search.policy.nu());
         let outcomes = self.search.each(starts, |worker, x0, row| {
             worker.roll_out(x0)?;
-            let better = worker.shooting.improve(Step::SecondOrder { route: Route::Auto })?;
+            let better = worker.shooting.improve(step)?;
             for (x, input) in better.xs.iter().zip(row.inputs()) {
                 worker.closed_loop.observe(x, input);
             }

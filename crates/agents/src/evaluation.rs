@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dynamics::{DynamicsError, Environment, Stream, StreamState, Task};
+use dynamics::{DynamicsError, Environment, Move, Stream, StreamState, Task};
 use nalgebra::DVector;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -15,6 +15,8 @@ use crate::{Episode, Policy};
 pub struct Evaluation {
     /// One entry per episode, in order.
     pub episodes: Vec<Episode>,
+    /// The task's [`measures`](Task::measures) of each episode.
+    pub measures: Vec<Vec<f64>>,
 }
 
 impl Evaluation {
@@ -48,6 +50,19 @@ impl Evaluation {
     #[must_use]
     pub fn mean_length(&self) -> f64 {
         self.mean(|e| e.length as f64)
+    }
+
+    /// Mean of each of the task's measures.
+    #[must_use]
+    pub fn mean_measures(&self) -> Vec<f64> {
+        let n = self.measures.first().map_or(0, Vec::len);
+        let mean = |i| self.measures.iter().map(|m: &Vec<f64>| m[i]).sum::<f64>();
+        (0..n).map(|i| mean(i) / self.measures.len() as f64).collect()
+    }
+
+    fn push(&mut self, (episode, measures): (Episode, Vec<f64>)) {
+        self.episodes.push(episode);
+        self.measures.push(measures);
     }
 
     fn mean(&self, value: impl Fn(&Episode) -> f64) -> f64 {
@@ -114,7 +129,7 @@ pub fn evaluate_from(
     let mut evaluation = Evaluation::default();
     for (episode, start) in starts.iter().enumerate() {
         let outcome = episode_from(task, policy, start, stream, episode);
-        evaluation.episodes.push(outcome.map_err(|source| EpisodeError { episode, source })?);
+        evaluation.push(outcome.map_err(|source| EpisodeError { episode, source })?);
     }
     Ok(evaluation)
 }
@@ -149,10 +164,11 @@ fn in_parallel(
         })
         .collect();
     outcomes.sort_unstable_by_key(|(episode, _)| *episode);
-    let episodes = outcomes
-        .into_iter()
-        .map(|(episode, outcome)| outcome.map_err(|source| EpisodeError { episode, source }));
-    Ok(Evaluation { episodes: episodes.collect::<Result<_, _>>()? })
+    let mut evaluation = Evaluation::default();
+    for (episode, outcome) in outcomes {
+        evaluation.push(outcome.map_err(|source| EpisodeError { episode, source })?);
+    }
+    Ok(evaluation)
 }
 
 /// Episode number `index` of an evaluation. It has an environment of its own: nothing that a plant
@@ -163,12 +179,15 @@ fn episode_from(
     start: &DVector<f64>,
     stream: &Stream,
     index: usize,
-) -> Result<Episode, DynamicsError> {
+) -> Result<(Episode, Vec<f64>), DynamicsError> {
     let mut env = environment(task, stream, index);
     env.restore(start, 0)?;
-    let mut total_reward = 0.0;
-    run_episode(task, &mut env, policy, |_, _, reward| total_reward += reward)?;
-    Ok(Episode { total_reward, length: env.t() })
+    let (mut total_reward, mut measures) = (0.0, vec![0.0; task.measures().len()]);
+    run_episode(task, &mut env, policy, |transition, reward| {
+        total_reward += reward;
+        task.measure(transition, &mut measures);
+    })?;
+    Ok((Episode { total_reward, length: env.t() }, measures))
 }
 
 /// One episode with its whole trajectory.
@@ -207,9 +226,9 @@ pub fn record_rollout(
         us: Vec::new(),
         rewards: Vec::new(),
     };
-    run_episode(task, &mut env, policy, |x_next, u, reward| {
-        rollout.xs.push(x_next.as_slice().to_vec());
-        rollout.us.push(u.as_slice().to_vec());
+    run_episode(task, &mut env, policy, |transition, reward| {
+        rollout.xs.push(transition.x_next.as_slice().to_vec());
+        rollout.us.push(transition.u.as_slice().to_vec());
         rollout.rewards.push(reward);
     })?;
     Ok(rollout)
@@ -223,19 +242,21 @@ fn environment<'a>(task: &'a dyn Task, stream: &Stream, index: usize) -> Environ
     Environment::new(task, noise)
 }
 
-/// Runs the current episode to its end; `seen` gets x', u and reward of each step.
+/// Runs the current episode to its end; `seen` gets each transition with its reward.
 fn run_episode(
     task: &dyn Task,
     env: &mut Environment<'_>,
     policy: &mut dyn Policy,
-    mut seen: impl FnMut(&DVector<f64>, &DVector<f64>, f64),
+    mut seen: impl FnMut(&Move<'_>, f64),
 ) -> Result<(), DynamicsError> {
-    let mut u = DVector::zeros(task.plant().any_nu());
+    let (mut x, mut u) = (env.x().clone(), DVector::zeros(task.plant().any_nu()));
     policy.reset();
     loop {
-        policy.act(env.t(), env.x(), &mut u);
+        let t = env.t();
+        x.copy_from(env.x());
+        policy.act(t, &x, &mut u);
         let step = env.step(&u)?;
-        seen(env.x(), &u, step.reward);
+        seen(&Move { t, x: &x, u: &u, x_next: env.x() }, step.reward);
         if step.end.is_some() {
             return Ok(());
         }

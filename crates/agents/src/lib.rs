@@ -93,7 +93,7 @@ pub use policy::{Actor, MeanPolicy, Policy, Squash, StoredPolicy, load_policy, s
 pub use ppo::{Ppo, PpoBatch, PpoNetworks, PpoReport, log_density, orthogonal};
 pub use ppo_learner::PpoLearner;
 pub use ppo_rollout::generalized_advantages;
-pub use ppo_settings::PpoSettings;
+pub use ppo_settings::{PpoSettings, PpoWeights};
 /// The pools in which this crate works, for callers that size one.
 pub use sac::{Sac, SacLearner, Temperature, UpdateReport};
 pub use sac_settings::{GradientTarget, SacSettings, ValueGradientSettings};

@@ -28,7 +28,7 @@ pub struct CurveRow {
     pub return_max: f64,
     /// Mean length of the evaluation's episodes.
     pub length_mean: f64,
-    /// The method's own diagnostics.
+    /// The task's measures and the method's own diagnostics.
     pub metrics: Vec<f64>,
 }
 

@@ -259,6 +259,9 @@ pub struct TrainSettings {
     pub evaluate_every_episodes: u64,
     /// Episodes per evaluation.
     pub evaluation_episodes: usize,
+    /// Every evaluation has the same starts, those of seed 0, whatever the run's seed and method: what
+    /// papers call a fixed set of unseen starts. Otherwise each evaluation draws its own.
+    pub common_starts: bool,
     /// Environment steps between two checkpoints.
     pub checkpoint_every_steps: u64,
     /// Stop once the best evaluation is older than this many episodes; 0 never stops early.
@@ -274,6 +277,7 @@ impl Default for TrainSettings {
             total_steps: 150_000,
             evaluate_every_episodes: 40,
             evaluation_episodes: 40,
+            common_starts: false,
             checkpoint_every_steps: 5_000,
             patience_episodes: 0,
             keep_best: false,

@@ -53,7 +53,8 @@ pub struct NormalizedPolicy<T: Real> {
 
 impl<T: Real> NormalizedPolicy<T> {
     /// A policy with tanh layers `hidden`, weights and biases uniform in ±1/√fan_in. Whatever learns
-    /// it, equal seeds and sizes give equal weights.
+    /// it, equal seeds and sizes give equal weights; so do SAC and PPO with such layers
+    /// ([`Initialization::Pytorch`]).
     ///
     /// # Errors
     /// Sizes that make no network, a range of actions that is empty or not finite.
@@ -73,7 +74,7 @@ impl<T: Real> NormalizedPolicy<T> {
         sizes.extend(hidden);
         sizes.push(bounds.low.len());
         let spec = MlpSpec { sizes, hidden: Activation::Tanh };
-        let mut stream = Stream::new(seed, "policy weights", 0);
+        let mut stream = Stream::new(seed, "actor weights", 0);
         let net = Mlp::random(spec, Initialization::Pytorch, &[], &mut stream)?;
         Ok(Self { net, normalization: Normalization::none(n_observations), bounds })
     }

@@ -74,6 +74,8 @@ pub struct Interaction {
     pub update_after: usize,
     /// Networks see actions scaled to [−1, 1].
     pub normalize_actions: bool,
+    /// Factor of the rewards, and of their gradients, as the memory holds them.
+    pub reward_scale: f64,
     /// Where the derivatives stored with a transition come from, if any are.
     pub jacobians: Option<JacobianSource>,
 }

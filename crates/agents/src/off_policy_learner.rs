@@ -271,6 +271,7 @@ impl<'a, A: OffPolicy> OffPolicyLearner<'a, A> {
                 column *= half;
                 gradient.reward_gradient[ndx + j] *= half;
             }
+            gradient.reward_gradient *= self.interaction.reward_scale;
             match self.task.observation().jacobian() {
                 None => b.jacobian.copy_from(&b.state_jacobian),
                 Some(observation) => {
@@ -291,7 +292,7 @@ impl<'a, A: OffPolicy> OffPolicyLearner<'a, A> {
         self.replay.push(&Record {
             o: &b.o,
             u: &b.action,
-            reward,
+            reward: self.interaction.reward_scale * reward,
             o_next: &b.o_next,
             mask: if terminated { 0.0 } else { 1.0 },
             derivatives,

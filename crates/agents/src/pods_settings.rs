@@ -14,7 +14,7 @@ pub struct PodsSettings {
     pub rollouts: usize,
     /// Order of the step that improves a roll-out, 1 or 2.
     pub order: u32,
-    /// Step length that a step of first order tries first.
+    /// α, the step length that line searches try first.
     pub alpha: f64,
     /// How a step of second order is found.
     pub route: StepRoute,
@@ -51,7 +51,7 @@ impl PodsSettings {
         Self {
             rollouts: 500,
             order: 2,
-            alpha: 0.05,
+            alpha: 0.3,
             route: StepRoute::Auto,
             regression_steps: 50,
             learning_rate: 1e-3,
@@ -64,7 +64,7 @@ impl PodsSettings {
     /// The same with steps of first order.
     #[must_use]
     pub fn first_order() -> Self {
-        Self { order: 1, ..Self::second_order() }
+        Self { order: 1, alpha: 0.05, ..Self::second_order() }
     }
 
     /// The step that improves roll-outs of `unknowns` controls.
@@ -80,7 +80,7 @@ impl PodsSettings {
                 Route::ConjugateGradient { tolerance: 1e-6, max_iterations: 20 * unknowns }
             }
         };
-        Step::SecondOrder { route }
+        Step::SecondOrder { route, step_length: self.alpha }
     }
 
     /// Checks the ranges.

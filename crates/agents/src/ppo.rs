@@ -10,7 +10,7 @@ use critics::{Activation, Adam, AdamSettings, CriticError, Mlp, MlpSpec, MlpWork
 use dynamics::Stream;
 use nalgebra::DMatrix;
 
-use crate::PpoSettings;
+use crate::{PpoSettings, PpoWeights};
 
 /// Policy and value function.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,9 +24,8 @@ pub struct PpoNetworks<T: Real> {
 }
 
 impl<T: Real> PpoNetworks<T> {
-    /// Orthogonal weights of gain √2, 0.01 at the head of the policy and 1 at that of the value
-    /// function; biases and log σ are 0. The streams `actor weights` and `critic weights` of `seed`
-    /// draw them.
+    /// Networks as the settings ask for; the streams `actor weights` and `critic weights` of `seed` draw
+    /// the weights.
     ///
     /// # Errors
     /// Layer sizes that make no network.
@@ -42,10 +41,17 @@ impl<T: Real> PpoNetworks<T> {
             sizes.push(n_out);
             MlpSpec { sizes, hidden: Activation::Tanh }
         };
+        let network = |n_out, head_gain, stream| {
+            let stream = &mut Stream::new(seed, stream, 0);
+            match settings.weights {
+                PpoWeights::Orthogonal => orthogonal_mlp(spec(n_out), head_gain, stream),
+                PpoWeights::Uniform(how) => Mlp::random(spec(n_out), how, &[], stream),
+            }
+        };
         Ok(Self {
-            actor: orthogonal_mlp(spec(nu), 0.01, &mut Stream::new(seed, "actor weights", 0))?,
-            log_std: vec![T::ZERO; nu],
-            critic: orthogonal_mlp(spec(1), 1.0, &mut Stream::new(seed, "critic weights", 0))?,
+            actor: network(nu, 0.01, "actor weights")?,
+            log_std: vec![T::from_f64(settings.log_std); nu],
+            critic: network(1, 1.0, "critic weights")?,
         })
     }
 
@@ -212,11 +218,11 @@ impl<T: Real> Ppo<T> {
     /// The given networks with fresh optimisers.
     #[must_use]
     pub fn new(settings: &PpoSettings, networks: PpoNetworks<T>) -> Self {
-        let adam = AdamSettings {
-            lr: settings.learning_rate,
-            epsilon: settings.adam_epsilon,
-            ..AdamSettings::default()
+        let PpoSettings { learning_rate, value_learning_rate, adam_epsilon, .. } = *settings;
+        let adam = |len, lr| {
+            Adam::new(len, AdamSettings { lr, epsilon: adam_epsilon, ..AdamSettings::default() })
         };
+        let rates = [learning_rate, learning_rate, value_learning_rate];
         let n = settings.minibatch.min(settings.rollout_transitions());
         let nu = networks.log_std.len();
         let sizes = networks.parameters().map(|(_, params)| params.len());
@@ -229,7 +235,7 @@ impl<T: Real> Ppo<T> {
                 log_std_sums: vec![0.0; nu],
                 gradients: sizes.map(|len| vec![T::ZERO; len]),
             },
-            optimizers: sizes.map(|len| Adam::new(len, adam)),
+            optimizers: [0, 1, 2].map(|i| adam(sizes[i], rates[i])),
             networks,
             settings: settings.clone(),
         }

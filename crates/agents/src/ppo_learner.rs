@@ -257,7 +257,7 @@ impl<'a> PpoLearner<'a> {
         }
         // The order must not depend on roll-outs before this one, which a checkpoint has not.
         b.order.iter_mut().enumerate().for_each(|(i, place)| *place = i);
-        for _ in 0..self.settings.epochs {
+        'phase: for _ in 0..self.settings.epochs {
             shuffle(&mut b.order, &mut self.minibatches);
             for indices in b.order.chunks(self.settings.minibatch) {
                 self.rollout.gather(indices, &mut b.batch);
@@ -268,6 +268,9 @@ impl<'a> PpoLearner<'a> {
                 self.progress.updates += 1;
                 let report = outcome.map_err(|what| not_finite(self.seed, &self.progress, what))?;
                 self.metrics.add(&report);
+                if report.approx_kl > self.settings.max_kl {
+                    break 'phase;
+                }
             }
         }
         self.rollout.clear();

@@ -1,5 +1,6 @@
 //! Settings of PPO.
 
+use critics::Initialization;
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
@@ -16,8 +17,10 @@ pub struct PpoSettings {
     pub minibatch: usize,
     /// Passes over a roll-out.
     pub epochs: usize,
-    /// Adam step size of policy and value function.
+    /// Adam step size of the policy.
     pub learning_rate: f64,
+    /// Adam step size of the value function.
+    pub value_learning_rate: f64,
     /// Adam's ε.
     pub adam_epsilon: f64,
     /// λ of the generalised advantage estimate.
@@ -30,10 +33,30 @@ pub struct PpoSettings {
     pub value_coefficient: f64,
     /// Gradients of all parameters together are shortened to this norm.
     pub max_gradient_norm: f64,
+    /// A phase of learning ends with the minibatch on which the policy's distance from the old one,
+    /// KL(π_old ‖ π), exceeds this; inf for as many passes as `epochs` says.
+    pub max_kl: f64,
     /// Hidden layers (tanh) of the policy, and of the value function.
     pub hidden: Vec<usize>,
+    /// How weights and biases are drawn.
+    pub weights: PpoWeights,
+    /// log σ of every action at the start.
+    pub log_std: f64,
     /// Advantages are shifted and scaled to mean 0 and deviation 1 in every minibatch.
     pub normalize_advantages: bool,
+}
+
+/// First weights of PPO's networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PpoWeights {
+    /// Orthogonal, with gain √2, 0.01 at the head of the policy and 1 at that of the value function;
+    /// biases are 0.
+    Orthogonal,
+    /// As [`Initialization`] says. With [`Initialization::Pytorch`] the policy has the weights of PODS
+    /// and BPTT with the same seed and layers.
+    #[serde(untagged)]
+    Uniform(Initialization),
 }
 
 impl Default for PpoSettings {
@@ -45,13 +68,17 @@ impl Default for PpoSettings {
             minibatch: 64,
             epochs: 10,
             learning_rate: 3e-4,
+            value_learning_rate: 3e-4,
             adam_epsilon: 1e-5,
             gae_lambda: 0.95,
             clip: 0.2,
             entropy_coefficient: 0.0,
             value_coefficient: 0.5,
             max_gradient_norm: 0.5,
+            max_kl: f64::INFINITY,
             hidden: vec![64, 64],
+            weights: PpoWeights::Orthogonal,
+            log_std: 0.0,
             normalize_advantages: true,
         }
     }
@@ -89,6 +116,7 @@ impl PpoSettings {
         }
         for (key, value) in [
             ("method.learning_rate", self.learning_rate),
+            ("method.value_learning_rate", self.value_learning_rate),
             ("method.adam_epsilon", self.adam_epsilon),
             ("method.clip", self.clip),
         ] {
@@ -110,6 +138,13 @@ impl PpoSettings {
         if self.max_gradient_norm.is_nan() || self.max_gradient_norm <= 0.0 {
             let needed = "positive, or inf for gradients as long as they are";
             return refuse("method.max_gradient_norm", self.max_gradient_norm.to_string(), needed);
+        }
+        if self.max_kl.is_nan() || self.max_kl <= 0.0 {
+            let needed = "positive, or inf for no limit";
+            return refuse("method.max_kl", self.max_kl.to_string(), needed);
+        }
+        if !(-20.0..=2.0).contains(&self.log_std) {
+            return refuse("method.log_std", self.log_std.to_string(), "between -20 and 2");
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! 2023); `docs/methods/vg-sac.md` has the equations and the deviations.
 
 use critics::{
-    Activation, Adam, AdamSettings, CriticError, Mlp, MlpSpec, PolicyWorkspace, Real,
+    Adam, AdamSettings, CriticError, Mlp, MlpSpec, PolicyWorkspace, Real,
     SquashedGaussian,
 };
 use dynamics::{ActionBounds, Stream, Task};
@@ -115,7 +115,7 @@ impl<T: Real> Sac<T> {
         let actor = Mlp::random(
             MlpSpec {
                 sizes: sizes(n_observations, &settings.actor_hidden, 2 * nu),
-                hidden: Activation::Relu,
+                hidden: settings.actor_activation,
             },
             settings.initialization,
             &[nu, nu],
@@ -309,6 +309,7 @@ impl<'a> SacLearner<'a> {
             random_steps: settings.random_steps,
             update_after: settings.update_after,
             normalize_actions: settings.normalize_actions,
+            reward_scale: settings.reward_scale,
             jacobians: settings.value_gradient.as_ref().map(|vg| vg.jacobians),
         };
         interaction.check()?;

@@ -10,14 +10,18 @@ use crate::LearnError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SacSettings {
-    /// Hidden layers of the actor (ReLU).
+    /// Hidden layers of the actor.
     pub actor_hidden: Vec<usize>,
+    /// Activation of the actor.
+    pub actor_activation: Activation,
     /// Hidden layers of each critic.
     pub critic_hidden: Vec<usize>,
     /// Activation of the critics; gradient losses need a smooth one.
     pub critic_activation: Activation,
     /// Adam step size of actor and critics.
     pub learning_rate: f64,
+    /// Factor of the rewards that the critics learn, and of their gradients; α is relative to it.
+    pub reward_scale: f64,
     /// Rate τ at which the target critics follow.
     pub tau: f64,
     /// Entropy weight α; where it is learned, its first value.
@@ -92,9 +96,11 @@ impl SacSettings {
     pub fn sac() -> Self {
         Self {
             actor_hidden: vec![256, 256],
+            actor_activation: Activation::Relu,
             critic_hidden: vec![256, 256],
             critic_activation: Activation::Relu,
             learning_rate: 3e-4,
+            reward_scale: 1.0,
             tau: 0.005,
             alpha: 1.0,
             learn_alpha: true,
@@ -140,6 +146,9 @@ impl SacSettings {
         let share = |v: f64| (0.0..=1.0).contains(&v);
         if !positive(self.learning_rate) {
             return refuse("method.learning_rate", self.learning_rate.to_string(), "positive");
+        }
+        if !positive(self.reward_scale) {
+            return refuse("method.reward_scale", self.reward_scale.to_string(), "positive");
         }
         if !share(self.tau) {
             return refuse("method.tau", self.tau.to_string(), "between 0 and 1");

@@ -361,6 +361,7 @@ impl<'a> Td3Learner<'a> {
             random_steps: settings.random_steps,
             update_after: settings.update_after,
             normalize_actions: settings.normalize_actions,
+            reward_scale: 1.0,
             jacobians: settings.value_gradient.as_ref().map(|vg| vg.jacobians),
         };
         interaction.check()?;

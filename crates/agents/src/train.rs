@@ -216,7 +216,7 @@ impl<'a> Training<'a> {
                 skipped.reason
             ));
         }
-        let metric_names = learner.metric_names().to_vec();
+        let metric_names = [task.measures(), learner.metric_names()].concat();
         let Some((step, snapshot)) = latest.found else {
             if let Some(skipped) = latest.skipped.into_iter().next() {
                 return Err(LearnError::NoWholeCheckpoint {
@@ -303,7 +303,11 @@ impl<'a> Training<'a> {
 
     fn evaluate(&mut self) -> Result<(), LearnError> {
         let start = Instant::now();
-        let mut stream = Stream::new(self.seed, "evaluation starts", self.evaluations);
+        let (seed, number) = match self.settings.common_starts {
+            true => (0, 0),
+            false => (self.seed, self.evaluations),
+        };
+        let mut stream = Stream::new(seed, "evaluation starts", number);
         let evaluation: Evaluation = evaluate(
             self.task,
             &mut *self.learner.policy()?,
@@ -327,7 +331,7 @@ impl<'a> Training<'a> {
             return_min,
             return_max,
             length_mean: evaluation.mean_length(),
-            metrics: self.learner.take_metrics(),
+            metrics: [evaluation.mean_measures(), self.learner.take_metrics()].concat(),
         };
         self.last_evaluation = Some((row.env_steps, return_mean));
         if self.best.is_none_or(|best| return_mean > best.return_mean) {

@@ -92,7 +92,20 @@ pub struct OptimalControlTask {
     observation: Box<dyn Observation>,
     /// Draws where episodes start, if that is no box about `start`.
     starts: Option<Starts>,
+    /// Discount of values that are learned.
+    discount: f64,
+    measures: Measures,
 }
+
+/// What [`Task::measures`] and [`Task::measure`] say.
+#[derive(Default)]
+pub(crate) struct Measures {
+    pub(crate) names: &'static [&'static str],
+    pub(crate) measure: Option<Measure>,
+}
+
+/// Takes a transition into the measures of its episode.
+pub(crate) type Measure = Box<dyn Fn(&Move<'_>, &mut [f64]) + Send + Sync>;
 
 /// Draws a state, nx, in which an episode starts.
 pub(crate) type Starts = Box<dyn Fn(&mut Stream, &mut DVector<f64>) + Send + Sync>;
@@ -121,6 +134,8 @@ impl OptimalControlTask {
             variant,
             observation: Box::new(StateObservation),
             starts: None,
+            discount: 1.0,
+            measures: Measures::default(),
         })
     }
 
@@ -144,6 +159,17 @@ impl OptimalControlTask {
     /// The same task with policies that see `observation` in the place of the state.
     pub(crate) fn observed_by(self, observation: impl Observation + 'static) -> Self {
         Self { observation: Box::new(observation), ..self }
+    }
+
+    /// The same task with values that are learned with a discount: they have no clock, so the time limit
+    /// only cuts episodes off.
+    pub(crate) fn discounted(self, discount: f64) -> Self {
+        Self { discount, ..self }
+    }
+
+    /// The same task with measures of its episodes.
+    pub(crate) fn measured_by(self, measures: Measures) -> Self {
+        Self { measures, ..self }
     }
 
     fn model(&self) -> &dyn AnyDynamics {
@@ -236,7 +262,7 @@ impl Task for OptimalControlTask {
         self.parts.dt
     }
     fn discount(&self) -> f64 {
-        1.0
+        self.discount
     }
     fn action_bounds(&self) -> &ActionBounds {
         &self.parts.action_bounds
@@ -286,7 +312,7 @@ impl Task for OptimalControlTask {
         (reward < self.worst_reward).then_some(end)
     }
     fn time_limit(&self) -> End {
-        End::Terminated
+        if self.discount < 1.0 { End::Truncated } else { End::Terminated }
     }
     fn objective(&self) -> Option<Objective<'_>> {
         let OptimalControlParts { stage, terminal, x0, us0, control_limits, .. } = &self.parts;
@@ -300,6 +326,14 @@ impl Task for OptimalControlTask {
     }
     fn observation(&self) -> &dyn Observation {
         &*self.observation
+    }
+    fn measures(&self) -> &[&'static str] {
+        self.measures.names
+    }
+    fn measure(&self, transition: &Move<'_>, out: &mut [f64]) {
+        if let Some(measure) = &self.measures.measure {
+            measure(transition, out);
+        }
     }
     fn state_names(&self) -> Vec<String> {
         self.parts.state_names.clone()

@@ -7,7 +7,7 @@ use dynamics::mass_spring::{Layout, Link, MassSpring, NetworkError, chain_start,
 use dynamics::{ActionBounds, Stream, Task};
 use nalgebra::DVector;
 
-use crate::optimal_control::{OptimalControlParts, OptimalControlTask, TaskModel};
+use crate::optimal_control::{Measures, OptimalControlParts, OptimalControlTask, TaskModel};
 use crate::optimal_control_settings::OptimalControlSettings;
 use crate::pods_settings::{MAX_SPEED, PodsSettings};
 use crate::{TaskError, Variant};
@@ -70,7 +70,17 @@ pub(crate) fn build(
         check_spread: vec![0.0; layout.ndx()],
         state_names: state_names(layout, d),
     };
+    let (meter, n_steps) = (PodsMeter::new(name, settings)?, common.horizon as f64);
+    let measures = Measures {
+        names: &MEASURES,
+        measure: Some(Box::new(move |m, out| {
+            out[0] = meter.kinetic_energy(m.x_next);
+            out[1] = meter.distance(m.x_next);
+            out[2] += m.u.norm() / n_steps;
+        })),
+    };
     let task = OptimalControlTask::new(variant, parts)?.observed_by(observation);
+    let task = task.discounted(settings.discount).measured_by(measures);
     Ok(task.starting_from(Box::new(move |stream, x0| starts.draw(stream, x0))))
 }
 
@@ -173,6 +183,10 @@ fn state_names(layout: Layout, d: usize) -> Vec<String> {
     let flag = layout.flag().map(|_| "waits for first step".to_owned());
     masses.chain(handle).chain(flag).collect()
 }
+
+/// Kinetic energy (J) and distance from the target (m) of the last state, and the handle's speed [m/s]
+/// averaged over the episode: figures 8, 9 and 10 of the paper.
+const MEASURES: [&str; 3] = ["final_kinetic_energy", "final_distance", "mean_control"];
 
 /// What the paper's figures 8 and 9 show of a state.
 pub struct PodsMeter {

@@ -55,6 +55,9 @@ pub struct PodsSettings {
     /// The handle starts in a box of this half-width about the origin (m; proposed: 0 where the task is
     /// to stop, 1 where it is to stop at the origin).
     pub handle_spread: f64,
+    /// Discount of the values that critics learn (published: 1). Below 1 they have no clock and the time
+    /// limit only cuts episodes off, as in the paper's baselines, which have 0.99.
+    pub discount: f64,
 }
 
 impl PodsSettings {
@@ -85,6 +88,7 @@ impl PodsSettings {
             start_angle: std::f64::consts::FRAC_PI_3,
             start_speed: if n_links == 1 { 1.5 } else { 1.0 },
             handle_spread: 0.0,
+            discount: 1.0,
         }
     }
 
@@ -132,6 +136,10 @@ impl PodsSettings {
             if !(0.0..=most).contains(&value) {
                 return Err(TaskError::Setting { task, key, value, needed });
             }
+        }
+        if !(self.discount > 0.0 && self.discount <= 1.0) {
+            let (key, value, needed) = ("discount", self.discount, "above 0, at most 1");
+            return Err(TaskError::Setting { task, key, value, needed });
         }
         let (found, needed) = (self.lengths.len(), self.masses.len());
         if found != needed {

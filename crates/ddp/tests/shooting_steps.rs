@@ -132,7 +132,7 @@ fn one_step_solves_a_linear_quadratic_problem() {
             let mut shooting = Shooting::new(problem).unwrap();
             shooting.rollout(&x0, &us).unwrap();
             let at_start = DVector::from_column_slice(shooting.gradient().unwrap()).amax();
-            let found = shooting.improve(Step::SecondOrder { route }).unwrap();
+            let found = shooting.improve(Step::SecondOrder { route, step_length: 1.0 }).unwrap();
             assert_eq!((found.step_length, found.trials, found.failed_trials), (Some(1.0), 1, 0));
             let (better, cost) = (found.us.to_vec(), found.cost_after);
             assert!((shooting.rollout(&x0, &better).unwrap() - cost).abs() < 1e-12 * cost.abs());
@@ -180,7 +180,7 @@ fn every_accepted_step_lowers_the_cost_and_limits_hold() {
         let free = case.problem(&parts);
         let limited = Problem { control_limits: Some(&case.limits), ..free };
         for problem in [free, limited] {
-            let second = Step::SecondOrder { route: Route::Auto };
+            let second = Step::SecondOrder { route: Route::Auto, step_length: 1.0 };
             let newton = descend(problem, &case.x0, &case.us, second);
             let first = Step::FirstOrder { step_length: 0.05 };
             let gradient = descend(problem, &case.x0, &case.us, first);
@@ -199,7 +199,7 @@ fn controls_outside_their_limits_are_moved_inside() {
     let mut shooting = Shooting::new(problem).unwrap();
     shooting.rollout(&dvector![1.0, 0.0, -1.0], &vec![dvector![3.0, -4.0]; 8]).unwrap();
     for step in
-        [Step::FirstOrder { step_length: 0.05 }, Step::SecondOrder { route: Route::Riccati }]
+        [Step::FirstOrder { step_length: 0.05 }, Step::SecondOrder { route: Route::Riccati, step_length: 1.0 }]
     {
         let found = shooting.improve(step).unwrap();
         assert!(found.step_length.is_some());
@@ -260,7 +260,7 @@ fn roll_outs_that_fail_in_the_line_search_are_counted() {
     let problem = Problem::new(&Timid, &cost, &cost, 2);
     let mut shooting = Shooting::new(problem).unwrap();
     shooting.rollout(&dvector![1.0], &[dvector![0.0], dvector![0.0]]).unwrap();
-    let found = shooting.improve(Step::SecondOrder { route: Route::Riccati }).unwrap();
+    let found = shooting.improve(Step::SecondOrder { route: Route::Riccati, step_length: 1.0 }).unwrap();
     assert_eq!((found.step_length, found.trials, found.failed_trials), (Some(0.25), 3, 2));
     assert!(matches!(found.failure, Some(DdpError::Model { t: 0, .. })));
 }

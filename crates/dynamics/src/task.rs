@@ -83,6 +83,13 @@ pub trait Task: Send + Sync {
     fn observation(&self) -> &dyn Observation {
         &StateObservation
     }
+    /// Names of the numbers beside the return that tell how good an episode was.
+    fn measures(&self) -> &[&'static str] {
+        &[]
+    }
+    /// Takes a transition into the [`Task::measures`] of its episode: `out` is 0 at the start of an
+    /// episode, and what the last transition leaves there counts.
+    fn measure(&self, _transition: &Move<'_>, _out: &mut [f64]) {}
     /// Names of the state's entries with units, for reports.
     fn state_names(&self) -> Vec<String> {
         (0..self.plant().any_nx()).map(|i| format!("x{i}")).collect()

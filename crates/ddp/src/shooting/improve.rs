@@ -20,10 +20,12 @@ pub enum Step {
         /// Step length that is tried first. It decides how far the controls move, more than the method.
         step_length: f64,
     },
-    /// Along the minimiser of the quadratic model; the step length 1 is tried first.
+    /// Along the minimiser of the quadratic model.
     SecondOrder {
         /// How to find it.
         route: Route,
+        /// Step length that is tried first; 1 goes to the minimiser.
+        step_length: f64,
     },
 }
 
@@ -68,18 +70,20 @@ impl<D: Dynamics, C: Cost, E: TerminalCost> Shooting<'_, D, C, E> {
     /// counted in the answer.
     pub fn improve(&mut self, step: Step) -> Result<Improvement<'_>, DdpError> {
         self.check_ready()?;
-        let (mut length, second_order) = match step {
-            Step::FirstOrder { step_length: value } => {
-                if !(value > 0.0 && value.is_finite()) {
-                    let (key, needed) = ("step_length", "positive and finite");
-                    return Err(DdpError::Setting { key, value, needed });
-                }
+        let (Step::FirstOrder { step_length: mut length }
+        | Step::SecondOrder { step_length: mut length, .. }) = step;
+        if !(length > 0.0 && length.is_finite()) {
+            let (key, needed) = ("step_length", "positive and finite");
+            return Err(DdpError::Setting { key, value: length, needed });
+        }
+        let second_order = match step {
+            Step::FirstOrder { .. } => {
                 self.model.differentiate()?;
                 let gradient = self.newton.delta.iter_mut().zip(&self.model.gradient);
                 gradient.for_each(|(delta, g)| *delta = -g);
-                (value, None)
+                None
             }
-            Step::SecondOrder { route } => (1.0, Some(self.minimize(route)?)),
+            Step::SecondOrder { route, .. } => Some(self.minimize(route)?),
         };
         let (mut trials, mut failed_trials, mut failure) = (0, 0, None);
         let mut accepted = None;

@@ -14,7 +14,7 @@
 //! let mut shooting = Shooting::new(Problem::new(&model, &cost, &cost, 20))?;
 //! // Any policy: here one without feedback.
 //! shooting.rollout_policy(&dvector![-1.0, -1.0, 1.0], |_t, _x, u| u.fill(0.1))?;
-//! let better = shooting.improve(Step::SecondOrder { route: Route::Auto })?;
+//! let better = shooting.improve(Step::SecondOrder { route: Route::Auto, step_length: 1.0 })?;
 //! assert!(better.cost_after < better.cost_before);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
