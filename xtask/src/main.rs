@@ -5,10 +5,13 @@
 
 mod cell;
 mod commands;
+mod curves;
 mod dvp;
+mod figure;
 mod interrupt;
 mod machine;
 mod plan;
+mod pods;
 mod progress;
 mod report;
 mod settings;

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::{self, CellConfig};
 use crate::dvp;
+use crate::figure::Size;
+use crate::pods;
 use crate::report::{FigureSpec, Group, Rule};
 use crate::settings::apply_overrides;
 
@@ -186,7 +188,8 @@ impl Selection {
     pub(crate) fn plan(&self) -> Result<Vec<PlannedFigure>> {
         for name in &self.names {
             let is_learning = FIGURES.iter().any(|figure| figure.matches(name));
-            if !is_learning && !dvp::names().any(|known| known == name) {
+            let others = || dvp::names().chain(pods::names());
+            if !is_learning && !others().any(|known| known == name) {
                 bail!(
                     "there is no paper or figure `{name}`; there are {}",
                     known_names().join(", ")
@@ -208,8 +211,10 @@ impl Selection {
                 planned.push(PlannedFigure { figure, curves: curves.collect::<Result<_>>()? });
             }
         }
-        self.check_overrides(&planned)?;
-        if planned.is_empty() && self.plan_values()?.is_empty() {
+        let pods = self.plan_pods()?;
+        let curves = planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));
+        self.check_overrides(curves.chain(pods.iter().flat_map(pods::Planned::cells)))?;
+        if planned.is_empty() && pods.is_empty() && self.plan_values()?.is_empty() {
             bail!(
                 "no figure is left: `--task`, `--method` or `--set` have nothing in common with the \
                  names given (the figures of `dvp` take none of these options)"
@@ -228,7 +233,33 @@ impl Selection {
             return Ok(Vec::new());
         }
         let seeds = self.n_seeds.unwrap_or_else(|| self.profile.n_seeds());
-        dvp::plan(&self.names, &dvp::Size { profile: self.profile, seeds })
+        dvp::plan(&self.names, &Size { profile: self.profile, seeds })
+    }
+
+    /// The figures of PODS with the cells of `--task`, changed by `--set`; all are shown, whatever
+    /// `--method` runs. A figure on other tasks is left out.
+    ///
+    /// # Errors
+    /// Settings that a task refuses.
+    pub(crate) fn plan_pods(&self) -> Result<Vec<pods::Planned>> {
+        let seeds = self.n_seeds.unwrap_or_else(|| self.profile.n_seeds());
+        let mut planned = pods::plan(&self.names, &Size { profile: self.profile, seeds })?;
+        if !self.tasks.is_empty() {
+            planned.retain_mut(|figure| figure.keep_tasks(&self.tasks));
+        }
+        planned.iter_mut().flat_map(pods::Planned::cells_mut).for_each(|cell| self.change(cell));
+        Ok(planned)
+    }
+
+    /// Changes the settings that the cell has.
+    fn change(&self, config: &mut CellConfig) {
+        for pair in &self.overrides {
+            // What this cell does not know may be meant for another: `check_overrides` sees.
+            let mut changed = config.clone();
+            if changed.override_all(std::slice::from_ref(pair)).is_ok() {
+                *config = changed;
+            }
+        }
     }
 
     /// Whether the cells of a configuration are to be run (all are shown).
@@ -237,11 +268,12 @@ impl Selection {
     }
 
     /// An override that no cell knows is a mistake: says what the last cell makes of it.
-    fn check_overrides(&self, planned: &[PlannedFigure]) -> Result<()> {
-        let cells = || planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));
+    fn check_overrides<'c>(&self, cells: impl Iterator<Item = &'c CellConfig>) -> Result<()> {
+        let cells: Vec<_> = cells.collect();
         for pair in &self.overrides {
             let one = std::slice::from_ref(pair);
-            let refusals: Vec<_> = cells().map(|c| c.clone().override_all(one).err()).collect();
+            let refusals: Vec<_> =
+                cells.iter().map(|&c| c.clone().override_all(one).err()).collect();
             if refusals.iter().all(Option::is_some)
                 && let Some(Some(refusal)) = refusals.into_iter().next_back()
             {
@@ -255,13 +287,7 @@ impl Selection {
         let n_seeds = self.n_seeds.unwrap_or_else(|| self.profile.n_seeds());
         let cells = (0..n_seeds).map(|seed| {
             let mut config = cell_config(figure, curve, self.profile, seed)?;
-            for pair in &self.overrides {
-                // What this cell does not know may be meant for another: `check_overrides` sees.
-                let mut changed = config.clone();
-                if changed.override_all(std::slice::from_ref(pair)).is_ok() {
-                    config = changed;
-                }
-            }
+            self.change(&mut config);
             Ok(config)
         });
         Ok(PlannedCurve { label: curve.label, cells: cells.collect::<Result<_>>()? })
@@ -283,7 +309,7 @@ fn known_names() -> Vec<String> {
     let mut names: Vec<_> = FIGURES.iter().map(|f| f.paper().to_owned()).collect();
     names.dedup();
     names.extend(FIGURES.iter().map(|f| f.id.to_owned()));
-    names.extend(dvp::names().map(str::to_owned));
+    names.extend(dvp::names().chain(pods::names()).map(str::to_owned));
     names
 }
 

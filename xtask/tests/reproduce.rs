@@ -14,9 +14,9 @@ use std::time::SystemTime;
 use common::{assert_same_cell, command, names, success, text};
 use tempfile::tempdir;
 
-/// The smoke profile, smaller still.
+/// The figures of VG-SAC at the smoke profile, smaller still.
 fn reproduce(out: &Path, more: &[&str]) -> Command {
-    let mut command = command(&["reproduce", "--profile", "smoke"]);
+    let mut command = command(&["reproduce", "vg-sac", "--profile", "smoke"]);
     for setting in [
         "method.actor_hidden=[8,8]",
         "method.critic_hidden=[8,8]",
@@ -94,8 +94,8 @@ fn seeds_methods_and_figures_choose_the_cells() {
     success(&mut reproduce(dir.path(), &["--seeds", "1", "--method", "sac"]));
     let [cell] = cells(dir.path()).try_into().unwrap();
     assert!(cell.file_name().unwrap().to_str().unwrap().starts_with("cartpole-real-sac-s0-"));
-    let output = reproduce(dir.path(), &["vg-sac/fig2-cartpole", "--seeds", "1"]).output().unwrap();
+    let output = reproduce(dir.path(), &["--seeds", "1"]).output().unwrap();
     let message = text(&output.stderr);
-    assert!(message.contains("2 cells, 1 of them to run"), "the cell is shared: {message}");
-    assert!(text(&output.stdout).contains("reports/vg-sac-fig2-cartpole-smoke"));
+    assert!(message.contains("3 cells, 2 of them to run"), "the cell is shared: {message}");
+    assert!(text(&output.stdout).contains("reports/vg-sac-smoke"));
 }

@@ -80,7 +80,8 @@ impl<'a, T: Real> Bptt<'a, T> {
         if self.search.normalized {
             return Ok(0);
         }
-        let step = PodsSettings::second_order().step(self.search.horizon() * self.search.policy.nu());
+        let step =
+            PodsSettings::second_order().step(self.search.horizon() * self.search.policy.nu());
         let outcomes = self.search.each(starts, |worker, x0, row| {
             worker.roll_out(x0)?;
             let better = worker.shooting.improve(step)?;

@@ -100,6 +100,6 @@ pub use sac_settings::{GradientTarget, SacSettings, ValueGradientSettings};
 pub use td3::{Td3, Td3Learner, Td3Report, Td3Settings};
 pub use train::{
     NETWORKS_FILE, Observer, Outcome, RESULT_FILE, RunResult, Silent, Training,
-    discard_checkpoints, load_networks, train,
+    discard_checkpoints, load_networks, rollout_start, train,
 };
 pub use vector_environment::{RowError, SavedEnvironment, VectorEnvironment};

@@ -137,7 +137,7 @@ impl<'a, T: Real> Pods<'a, T> {
     fn regress(&mut self) -> Result<Vec<f64>, LearnError> {
         let Self { search, settings, indices } = self;
         let n = search.samples.n();
-        let batch = if n > settings.full_batch { settings.minibatch.min(n) } else { n };
+        let batch = settings.minibatch.min(n);
         // A sum over time and a mean over roll-outs: T times the mean over samples.
         let scale = search.horizon() as f64 / batch as f64;
         let mut stream = Stream::new(search.seed, "regression minibatches", search.epochs);

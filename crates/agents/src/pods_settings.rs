@@ -22,9 +22,7 @@ pub struct PodsSettings {
     pub regression_steps: usize,
     /// Adam's step size.
     pub learning_rate: f64,
-    /// Most samples that every step sees all of.
-    pub full_batch: usize,
-    /// Samples that a step draws where there are more.
+    /// Samples that a step of Adam sees: drawn afresh for each where there are more.
     pub minibatch: usize,
     /// Hidden layers of the policy, tanh.
     pub hidden: Vec<usize>,
@@ -55,7 +53,6 @@ impl PodsSettings {
             route: StepRoute::Auto,
             regression_steps: 50,
             learning_rate: 1e-3,
-            full_batch: 64_000,
             minibatch: 16_384,
             hidden: vec![64, 64],
         }
@@ -91,7 +88,6 @@ impl PodsSettings {
         check_counts(&[
             ("method.rollouts", self.rollouts),
             ("method.regression_steps", self.regression_steps),
-            ("method.full_batch", self.full_batch),
             ("method.minibatch", self.minibatch),
         ])?;
         check_positive("method.alpha", self.alpha)?;

@@ -7,8 +7,7 @@
 //! 2023); `docs/methods/vg-sac.md` has the equations and the deviations.
 
 use critics::{
-    Adam, AdamSettings, CriticError, Mlp, MlpSpec, PolicyWorkspace, Real,
-    SquashedGaussian,
+    Adam, AdamSettings, CriticError, Mlp, MlpSpec, PolicyWorkspace, Real, SquashedGaussian,
 };
 use dynamics::{ActionBounds, Stream, Task};
 

@@ -391,11 +391,8 @@ impl<'a> Training<'a> {
         self.learner.save_policy(&self.dir.join("policy.safetensors"))?;
         let networks = self.learner.networks()?.to_bytes()?;
         write_file_atomic(&self.dir.join(NETWORKS_FILE), &networks)?;
-        let rollout = record_rollout(
-            self.task,
-            &mut *self.learner.policy()?,
-            &mut Stream::new(self.seed, "rollout", 0),
-        )?;
+        let rollout =
+            record_rollout(self.task, &mut *self.learner.policy()?, &mut rollout_start(self.seed))?;
         write_json(&self.dir.join("rollout.json"), &rollout)?;
         let result = RunResult {
             schema: 1,
@@ -413,6 +410,12 @@ impl<'a> Training<'a> {
         };
         write_json(&self.dir.join(RESULT_FILE), &result)
     }
+}
+
+/// The stream that draws the start of the trajectory in a run's `rollout.json`.
+#[must_use]
+pub fn rollout_start(seed: u64) -> Stream {
+    Stream::new(seed, "rollout", 0)
 }
 
 /// The file that makes a run folder whole.

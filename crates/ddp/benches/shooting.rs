@@ -95,7 +95,10 @@ fn rollout_and_improve(bencher: Bencher, (dimension, links): (usize, usize)) {
     let mut shooting = chain.shooting(50, true);
     bencher.bench_local(|| {
         chain.roll(&mut shooting);
-        shooting.improve(Step::SecondOrder { route: Route::Auto, step_length: 1.0 }).unwrap().cost_after
+        shooting
+            .improve(Step::SecondOrder { route: Route::Auto, step_length: 1.0 })
+            .unwrap()
+            .cost_after
     });
 }
 

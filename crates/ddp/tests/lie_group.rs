@@ -266,7 +266,11 @@ fn single_shooting_differentiates_and_descends_on_the_group() {
         }
         for _ in 0..100 {
             shooting.rollout(&x0, &us).unwrap();
-            us = shooting.improve(Step::SecondOrder { route: Route::Auto, step_length: 1.0 }).unwrap().us.to_vec();
+            us = shooting
+                .improve(Step::SecondOrder { route: Route::Auto, step_length: 1.0 })
+                .unwrap()
+                .us
+                .to_vec();
         }
         let best = solve(&plant, Method::Fddp, &x0, Guess::Controls(&us)).cost;
         let reached = shooting.cost();

@@ -57,7 +57,8 @@ fn nothing_allocates_in_roll_outs_gradients_and_steps() {
             shooting.gradient_with_policy(|_, _, nu, lambda| lambda[0] += nu[0]).unwrap();
             assert!(shooting.improve(Step::FirstOrder { step_length: 0.05 }).is_ok());
             for route in [Route::Dense, Route::Riccati, gradients, Route::Auto] {
-                let found = shooting.improve(Step::SecondOrder { route, step_length: 1.0 }).unwrap();
+                let found =
+                    shooting.improve(Step::SecondOrder { route, step_length: 1.0 }).unwrap();
                 assert!(found.step_length.is_some());
             }
         };

@@ -198,9 +198,10 @@ fn controls_outside_their_limits_are_moved_inside() {
     let problem = Problem { control_limits: Some(&limits), ..lq.problem() };
     let mut shooting = Shooting::new(problem).unwrap();
     shooting.rollout(&dvector![1.0, 0.0, -1.0], &vec![dvector![3.0, -4.0]; 8]).unwrap();
-    for step in
-        [Step::FirstOrder { step_length: 0.05 }, Step::SecondOrder { route: Route::Riccati, step_length: 1.0 }]
-    {
+    for step in [
+        Step::FirstOrder { step_length: 0.05 },
+        Step::SecondOrder { route: Route::Riccati, step_length: 1.0 },
+    ] {
         let found = shooting.improve(step).unwrap();
         assert!(found.step_length.is_some());
         assert!(found.us.iter().all(|u| u.amax() <= 0.2));
@@ -260,7 +261,8 @@ fn roll_outs_that_fail_in_the_line_search_are_counted() {
     let problem = Problem::new(&Timid, &cost, &cost, 2);
     let mut shooting = Shooting::new(problem).unwrap();
     shooting.rollout(&dvector![1.0], &[dvector![0.0], dvector![0.0]]).unwrap();
-    let found = shooting.improve(Step::SecondOrder { route: Route::Riccati, step_length: 1.0 }).unwrap();
+    let found =
+        shooting.improve(Step::SecondOrder { route: Route::Riccati, step_length: 1.0 }).unwrap();
     assert_eq!((found.step_length, found.trials, found.failed_trials), (Some(0.25), 3, 2));
     assert!(matches!(found.failure, Some(DdpError::Model { t: 0, .. })));
 }

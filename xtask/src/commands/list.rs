@@ -10,7 +10,9 @@ use ddp::Method;
 
 use crate::cell::CellConfig;
 use crate::dvp;
+use crate::figure::Size;
 use crate::plan::{Profile, Selection, figures};
+use crate::pods;
 use crate::settings::{PRESETS, find, keys};
 
 /// Arguments of `list`.
@@ -30,9 +32,15 @@ impl ListArgs {
     /// A task whose settings cannot be written down, an output that cannot be written to.
     pub(crate) fn run(self) -> Result<()> {
         let mut text = String::new();
-        for Section { heading, table } in
-            [figure_list()?, value_figures()?, tasks()?, method_list(), solvers()?, studies()]
-        {
+        for Section { heading, table } in [
+            figure_list()?,
+            pods_figures()?,
+            value_figures()?,
+            tasks()?,
+            method_list(),
+            solvers()?,
+            studies(),
+        ] {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{heading}\n{table}\n");
         }
@@ -81,49 +89,62 @@ fn studies() -> Section {
 
 /// The figures with the environment steps that each profile takes.
 fn figure_list() -> Result<Section> {
-    let mut table =
-        super::table(["figure", "what", "smoke [steps]", "quick [steps]", "paper [steps]"]);
-    for figure in figures() {
-        let mut row = vec![figure.id.to_owned(), figure.title.to_owned()];
-        for profile in [Profile::Smoke, Profile::Quick, Profile::Paper] {
-            let selection = Selection {
-                names: vec![figure.id.to_owned()],
-                profile,
-                tasks: Vec::new(),
-                methods: Vec::new(),
-                n_seeds: None,
-                overrides: Vec::new(),
-            };
-            let planned = selection.plan()?;
-            let cells = planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));
-            row.push(cells.map(CellConfig::total_steps).sum::<u64>().to_string());
-        }
-        table.add_row(row);
-    }
-    Ok(Section {
-        heading: "Figures (cargo xtask reproduce FIGURE; cells they share run once)".to_owned(),
-        table,
-    })
+    let steps = |id: &str, profile| {
+        let selection = Selection {
+            names: vec![id.to_owned()],
+            profile,
+            tasks: Vec::new(),
+            methods: Vec::new(),
+            n_seeds: None,
+            overrides: Vec::new(),
+        };
+        let planned = selection.plan()?;
+        let cells = planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));
+        Ok(cells.map(CellConfig::total_steps).sum())
+    };
+    let heading = "Figures (cargo xtask reproduce FIGURE; cells they share run once)";
+    section(heading, figures().iter().map(|figure| (figure.id, figure.title)), steps)
+}
+
+/// The figures of PODS with the environment steps that each profile takes.
+fn pods_figures() -> Result<Section> {
+    let steps = |id: &str, profile: Profile| {
+        let size = Size { profile, seeds: profile.n_seeds() };
+        let planned = pods::plan(&[id.to_owned()], &size)?;
+        Ok(planned.iter().flat_map(pods::Planned::cells).map(CellConfig::total_steps).sum())
+    };
+    let heading = "Figures of PODS (most of them share their cells)";
+    section(heading, pods::figures().map(|figure| (figure.id, figure.title)), steps)
 }
 
 /// The figures about learned values with the steps (epochs of regressions, solves of ground truth) that
 /// each profile takes.
 fn value_figures() -> Result<Section> {
+    let steps = |id: &str, profile: Profile| {
+        let size = Size { profile, seeds: profile.n_seeds() };
+        let planned = dvp::plan(&[id.to_owned()], &size)?;
+        Ok(planned.iter().map(dvp::Planned::steps).sum())
+    };
+    let heading = "Figures about learned values (a step is an epoch of a regression)";
+    section(heading, dvp::figures().map(|figure| (figure.id, figure.title)), steps)
+}
+
+/// Figures by id and title with the steps that each profile takes.
+fn section(
+    heading: &str,
+    figures: impl Iterator<Item = (&'static str, &'static str)>,
+    steps: impl Fn(&str, Profile) -> Result<u64>,
+) -> Result<Section> {
     let mut table =
         super::table(["figure", "what", "smoke [steps]", "quick [steps]", "paper [steps]"]);
-    for figure in dvp::figures() {
-        let mut row = vec![figure.id.to_owned(), figure.title.to_owned()];
+    for (id, title) in figures {
+        let mut row = vec![id.to_owned(), title.to_owned()];
         for profile in [Profile::Smoke, Profile::Quick, Profile::Paper] {
-            let size = dvp::Size { profile, seeds: profile.n_seeds() };
-            let planned = dvp::plan(&[figure.id.to_owned()], &size)?;
-            row.push(planned.iter().map(dvp::Planned::steps).sum::<u64>().to_string());
+            row.push(steps(id, profile)?.to_string());
         }
         table.add_row(row);
     }
-    Ok(Section {
-        heading: "Figures about learned values (a step is an epoch of a regression)".to_owned(),
-        table,
-    })
+    Ok(Section { heading: heading.to_owned(), table })
 }
 
 /// Names of the presets, and the settings in which they differ.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::print;
 use super::reproduce::{PLAN_FILE, StoredPlan, write_report};
 use crate::dvp;
+use crate::pods;
 use crate::progress::tell;
 use crate::report::{compare, unreadable_cells};
 
@@ -36,6 +37,7 @@ impl ReportArgs {
         }
         let mut unreadable = unreadable_cells(&plan.figures);
         unreadable.extend(dvp::unreadable(&plan.values));
+        unreadable.extend(pods::unreadable(&plan.pods));
         for text in &unreadable {
             tell(&format!("failed: {text}"));
         }

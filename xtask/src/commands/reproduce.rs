@@ -19,6 +19,7 @@ use crate::dvp;
 use crate::interrupt;
 use crate::machine;
 use crate::plan::{self, Profile, Selection};
+use crate::pods;
 use crate::progress::{Display, duration, tell};
 use crate::report::{self, FigureSpec, ReportPaths, RunInfo};
 use crate::settings::parse_assignments;
@@ -26,7 +27,7 @@ use crate::settings::parse_assignments;
 /// Arguments of `reproduce`.
 #[derive(clap::Args)]
 pub(crate) struct ReproduceArgs {
-    /// Papers (vg-sac, dvp) or figures (vg-sac/fig2-cartpole, dvp/fig1); without any, the overview
+    /// Papers (vg-sac, dvp, pods) or figures (vg-sac/fig2-cartpole, dvp/fig1); without any, the overview
     names: Vec<String>,
     /// Size of the experiments
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
@@ -62,6 +63,9 @@ pub(crate) struct StoredPlan {
     /// Figures about learned values.
     #[serde(default)]
     pub(crate) values: Vec<dvp::StoredFigure>,
+    /// Figures of PODS.
+    #[serde(default)]
+    pub(crate) pods: Vec<pods::StoredFigure>,
 }
 
 pub(crate) const PLAN_FILE: &str = "plan.json";
@@ -85,9 +89,11 @@ impl ReproduceArgs {
         };
         let planned = selection.plan()?;
         let values = selection.plan_values()?;
+        let pods = selection.plan_pods()?;
         let cells_dir = self.out.join("cells");
         let mut cells = BTreeMap::new();
-        for config in planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells)) {
+        let curves = planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));
+        for config in curves.chain(pods.iter().flat_map(pods::Planned::cells)) {
             if selection.runs(config) {
                 cells.insert(config.id()?, config.clone());
             }
@@ -102,7 +108,7 @@ impl ReproduceArgs {
         let jobs = self.jobs.map_or_else(default_jobs, usize::from);
         let stop = interrupt::flag()?;
         let mut n_cells = cells.len();
-        let mut failures = match planned.is_empty() {
+        let mut failures = match cells.is_empty() {
             true => Vec::new(),
             false => run_cells(&cells_dir, &cells, jobs, stop)?,
         };
@@ -125,6 +131,7 @@ impl ReproduceArgs {
             info,
             figures: plan::figure_specs(&planned, &selection, &cells_dir)?,
             values: values.iter().map(|figure| figure.stored(&self.out)).collect::<Result<_>>()?,
+            pods: pods.iter().map(|figure| figure.stored(&cells_dir)).collect::<Result<_>>()?,
         };
         let name = selection.folder_name();
         let paths = write_report(&self.out.join("reports").join(name), &plan)?;
@@ -137,6 +144,7 @@ impl ReproduceArgs {
         }
         failures.extend(report::unreadable_cells(&plan.figures));
         failures.extend(dvp::unreadable(&plan.values));
+        failures.extend(pods::unreadable(&plan.pods));
         for failure in &failures {
             tell(&format!("failed: {failure}"));
         }
@@ -165,8 +173,8 @@ fn share_cores(n_cells: usize, jobs: usize, n_cores: usize) -> (usize, usize) {
 
 /// Writes the report of a plan, and the plan beside it.
 pub(crate) fn write_report(dir: &Path, plan: &StoredPlan) -> Result<ReportPaths> {
-    let paths =
-        report::build(dir, &plan.title, &plan.info, &plan.figures, dvp::sheets(&plan.values))?;
+    let sheets = [dvp::sheets(&plan.values), pods::sheets(&plan.pods)].concat();
+    let paths = report::build(dir, &plan.title, &plan.info, &plan.figures, sheets)?;
     let text = serde_json::to_string_pretty(plan)?;
     write_file_atomic(&dir.join(PLAN_FILE), text.as_bytes())?;
     Ok(paths)

@@ -4,10 +4,9 @@ use anyhow::Result;
 
 use super::cell::{Cell, Experiment};
 use super::control::{ClosedLoops, ClosedLoopsResult, Controller, TickTimes};
-use super::found::{Findings, Found};
-use super::settings::Size;
+use super::found::Found;
 use super::system::System;
-use super::{Figure, MIN_SEEDS};
+use super::{Figure, Findings, MIN_SEEDS, Size};
 use crate::report::lines::{Line, Marks, Panel, Scale, Stroke, picture};
 use crate::report::{Entry, Estimate, Illustration, Kind, Table, Verdict};
 
@@ -152,6 +151,7 @@ fn judge(found: &Found) -> Result<Findings> {
             caption: caption.to_owned(),
             picture: picture("Cost and work against the horizon", &panels),
         }],
+        rollouts: vec![],
         tables: vec![("Controllers; times are of the machine named below".to_owned(), table)],
     })
 }

@@ -3,12 +3,11 @@
 use anyhow::Result;
 
 use super::cell::{Cell, Experiment};
-use super::curves::{columns, entry, geometric_mean, lines, power};
-use super::found::{Findings, Found};
+use super::found::Found;
 use super::loops::{Loop, LoopResult, LoopRow};
-use super::settings::Size;
 use super::system::System;
-use super::{Figure, MIN_SEEDS};
+use super::{Figure, Findings, MIN_SEEDS, Size};
+use crate::curves::{columns, entry, geometric_mean, lines, power};
 use crate::report::lines::{Marks, Panel, Scale, Stroke, picture};
 use crate::report::{Entry, Illustration, Kind, Table, Verdict};
 
@@ -167,6 +166,7 @@ fn judge(found: &Found) -> Result<Findings> {
     Ok(Findings {
         verdict: decide(&curves),
         pictures: vec![Illustration { name: "curves", caption: caption.to_owned(), picture }],
+        rollouts: vec![],
         tables: vec![("Mean squared errors and residuals".to_owned(), table)],
     })
 }

@@ -6,10 +6,9 @@ use anyhow::Result;
 
 use super::cell::{Cell, Experiment};
 use super::control::{Paths, PathsResult};
-use super::found::{Findings, Found};
-use super::settings::Size;
+use super::found::Found;
 use super::system::System;
-use super::{Figure, MIN_SEEDS};
+use super::{Figure, Findings, MIN_SEEDS, Size};
 use crate::report::lines::{Line, Marks, Panel, Scale, Stroke, picture};
 use crate::report::{Entry, Illustration, Kind, Table, Verdict};
 
@@ -149,6 +148,7 @@ fn judge(found: &Found) -> Result<Findings> {
             caption: caption.to_owned(),
             picture: picture("Paths in the plane for six horizons", &panels),
         }],
+        rollouts: vec![],
         tables: vec![("Distances [m], median over seeds with range".to_owned(), table)],
     })
 }

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::cell::{Cell, Experiment};
-use super::curves::{columns, entry, geometric_mean, lines, power};
 use super::fig1::loop_on;
-use super::found::{Findings, Found};
+use super::found::Found;
 use super::loops::{LoopResult, LoopRow};
-use super::settings::Size;
 use super::system::System;
-use super::{Figure, MIN_SEEDS};
+use super::{Figure, Findings, MIN_SEEDS, Size};
+use crate::curves::{columns, entry, geometric_mean, lines, power};
 use crate::report::lines::{Marks, Panel, Scale, Stroke, picture};
 use crate::report::{Entry, Illustration, Kind, Table, Verdict};
 
@@ -143,6 +142,7 @@ fn judge(found: &Found) -> Result<Findings> {
             caption: caption.to_owned(),
             picture: picture("Error against the iteration, by bias", &panels),
         }],
+        rollouts: vec![],
         tables: vec![("Mean squared errors".to_owned(), table)],
     })
 }

@@ -4,12 +4,11 @@ use anyhow::Result;
 use critics::Head;
 
 use super::cell::{Cell, Experiment};
-use super::curves::{columns, entry, geometric, geometric_mean, lines, power};
 use super::fits::FitResult;
-use super::found::{Findings, Found};
-use super::settings::Size;
+use super::found::Found;
 use super::system::System;
-use super::{Figure, MIN_SEEDS};
+use super::{Figure, Findings, MIN_SEEDS, Size};
+use crate::curves::{columns, entry, geometric, geometric_mean, lines, power};
 use crate::report::lines::{Marks, Panel, Scale, Stroke, picture};
 use crate::report::{Entry, Illustration, Kind, Table, Verdict};
 
@@ -106,6 +105,7 @@ fn judge(found: &Found) -> Result<Findings> {
             caption: caption.to_owned(),
             picture: picture("Losses of both networks against the epoch", &panels),
         }],
+        rollouts: vec![],
         tables: vec![("Losses over the last tenth of the training".to_owned(), table)],
     })
 }

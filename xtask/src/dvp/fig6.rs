@@ -4,14 +4,13 @@ use agents::dvp::DvpSettings;
 use anyhow::Result;
 
 use super::cell::{Cell, Experiment};
-use super::curves::{entry, geometric, geometric_mean};
 use super::fig5::{NETWORKS, network};
-use super::found::{Findings, Found};
+use super::found::Found;
 use super::loops::{MapLoop, MapResult};
-use super::settings::Size;
 use super::system::System;
 use super::truth::{TruthData, grid};
-use super::{Figure, MIN_SEEDS};
+use super::{Figure, Findings, MIN_SEEDS, Size};
+use crate::curves::{entry, geometric, geometric_mean};
 use crate::report::{Colours, Entry, Estimate, Illustration, Kind, Map, Table, Verdict, draw_maps};
 
 pub(super) const FIGURE: Figure = Figure {
@@ -116,6 +115,7 @@ fn judge(found: &Found) -> Result<Findings> {
             caption: caption.to_owned(),
             picture: draw_maps("Maps of the gradient and of its errors", ["x [m]", "y [m]"], &rows),
         }],
+        rollouts: vec![],
         tables: vec![("Root mean square errors of the gradient".to_owned(), table)],
     })
 }

@@ -3,12 +3,11 @@
 use anyhow::{Result, bail};
 
 use super::cell::Cell;
-use super::curves::{entry, geometric, geometric_mean};
-use super::found::{Findings, Found};
+use super::found::Found;
 use super::ppo_critic::{CLEARLY, Comparison, DISCOUNTS, cells as critics, read};
-use super::settings::Size;
 use super::truth::grid;
-use super::{Figure, MIN_SEEDS};
+use super::{Figure, Findings, MIN_SEEDS, Size};
+use crate::curves::{entry, geometric, geometric_mean};
 use crate::report::{Colours, Entry, Estimate, Illustration, Kind, Map, Table, Verdict, draw_maps};
 
 pub(super) const FIGURE: Figure = Figure {
@@ -113,6 +112,7 @@ fn judge(found: &Found) -> Result<Findings> {
             caption: caption.to_owned(),
             picture: draw_maps(alt, ["x [m]", "y [m]"], &rows),
         }],
+        rollouts: vec![],
         tables: vec![
             ("Squared differences over the square, geometric means over seeds".to_owned(), squares),
             ("DVP beside PPO; the last columns are mean errors over the square".to_owned(), ratios),

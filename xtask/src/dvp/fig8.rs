@@ -3,11 +3,10 @@
 use anyhow::{Context as _, Result};
 
 use super::cell::Cell;
-use super::curves::{geometric, geometric_mean};
-use super::found::{Findings, Found};
+use super::found::Found;
 use super::ppo_critic::{Path, Results, cells as critics, read};
-use super::settings::Size;
-use super::{Figure, MIN_SEEDS};
+use super::{Figure, Findings, MIN_SEEDS, Size};
+use crate::curves::{geometric, geometric_mean};
 use crate::report::lines::{Line, Marks, Panel, Scale, Stroke, picture};
 use crate::report::{Entry, Estimate, Illustration, Kind, Table, Verdict};
 
@@ -101,6 +100,7 @@ fn judge(found: &Found) -> Result<Findings> {
     Ok(Findings {
         verdict: decide(&numbers),
         pictures: vec![Illustration { name: "states", caption: caption.to_owned(), picture }],
+        rollouts: vec![],
         tables: vec![
             ("Runs, means over seeds".to_owned(), table),
             ("Ratios of total variations, geometric means over seeds".to_owned(), ratios),

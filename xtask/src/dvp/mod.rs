@@ -10,7 +10,6 @@
 mod cell;
 mod closed_loop;
 mod control;
-mod curves;
 mod fig1;
 mod fig2;
 mod fig3;
@@ -36,39 +35,20 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use self::cell::Cell;
-use self::found::{Findings, Found};
+use self::found::Found;
 pub(crate) use self::run::run_missing;
-pub(crate) use self::settings::Size;
 pub(crate) use self::system::System;
+use crate::figure::{Findings, MIN_SEEDS, Size, UNREADABLE};
 use crate::plan::Profile;
-use crate::report::{Kind, Sheet, Verdict};
+use crate::report::Sheet;
 
 /// Name of the paper on the command line.
 const PAPER: &str = "dvp";
 /// Folder of the cells below the output folder.
 const STORE: &str = "dvp";
-/// Complete seeds that a verdict needs.
-const MIN_SEEDS: usize = 3;
 
 /// A figure of the paper, or one that it argues for.
-pub(crate) struct Figure {
-    /// `dvp/name`.
-    pub(crate) id: &'static str,
-    /// Heading of the report.
-    pub(crate) title: &'static str,
-    /// The paper's claim in one line.
-    claim: &'static str,
-    /// What differs from the paper, and what is known of its settings.
-    note: &'static str,
-    /// The rule of the verdict.
-    rule: &'static str,
-    /// What a profile changes, in words.
-    sizes: fn(Profile) -> &'static str,
-    /// Whether the overview of all papers shows it.
-    overview: bool,
-    cells: fn(&Size) -> Result<Vec<Cell>>,
-    judge: fn(&Found) -> Result<Findings>,
-}
+pub(crate) type Figure = crate::figure::Figure<Cell, Found>;
 
 const FIGURES: [&Figure; 10] = [
     &fig1::FIGURE,
@@ -118,7 +98,7 @@ pub(crate) struct StoredFigure {
 pub(crate) fn plan(names: &[String], size: &Size) -> Result<Vec<Planned>> {
     let wanted = |figure: &Figure| match names {
         [] => figure.overview,
-        names => names.iter().any(|name| name == PAPER || name == figure.id),
+        names => names.iter().any(|name| figure.matches(name)),
     };
     figures().filter(|figure| wanted(figure)).map(|figure| Planned::new(figure, size)).collect()
 }
@@ -166,44 +146,13 @@ pub(crate) fn unreadable(stored: &[StoredFigure]) -> Vec<String> {
     let folders: BTreeSet<&PathBuf> = stored.iter().flat_map(|figure| &figure.cells).collect();
     let folders: Vec<PathBuf> = folders.into_iter().cloned().collect();
     let problems = Found::read(&folders).problems.into_iter();
-    let unreadable = problems.filter(|problem| problem.kind == found::UNREADABLE);
+    let unreadable = problems.filter(|problem| problem.kind == UNREADABLE);
     unreadable.map(|problem| format!("`{}`: {}", problem.cell, problem.detail)).collect()
 }
 
 fn sheet(figure: &Figure, stored: &StoredFigure) -> Sheet {
-    let found = Found::read(&stored.cells);
-    let judged = (figure.judge)(&found);
-    let Findings { mut verdict, pictures, tables } = judged.unwrap_or_else(|error| {
-        let reason = format!("The cells at hand are not enough: {error:#}");
-        Findings { verdict: not_run(String::new(), reason), pictures: vec![], tables: vec![] }
-    });
-    if verdict.ours.is_empty() {
-        let (done, all) = (found.finished.len(), stored.cells.len());
-        verdict.ours = format!("{done} of {all} cells complete");
-    }
-    if stored.profile == Profile::Smoke {
-        let reason = "The smoke profile only shows that everything runs; it is too short to judge";
-        verdict = not_run(verdict.ours, reason.to_owned());
-    }
-    Sheet {
-        id: figure.id.to_owned(),
-        title: figure.title.to_owned(),
-        claim: figure.claim.to_owned(),
-        note: format!("{} {}", figure.note, (figure.sizes)(stored.profile)).trim_end().to_owned(),
-        rule: format!(
-            "{} Not run at this profile: fewer than {MIN_SEEDS} complete seeds of a curve, or the \
-             smoke profile.",
-            figure.rule
-        ),
-        verdict,
-        pictures,
-        tables,
-        cells: found.finished,
-        problems: found.problems,
-        command: format!("cargo xtask reproduce {} --profile {}", figure.id, stored.profile.name()),
-    }
-}
-
-fn not_run(ours: String, reason: String) -> Verdict {
-    Verdict { kind: Kind::NotRun, ours, reason }
+    let mut found = Found::read(&stored.cells);
+    let finished = std::mem::take(&mut found.finished);
+    let problems = std::mem::take(&mut found.problems);
+    figure.sheet(stored.profile, &found, stored.cells.len(), finished, problems)
 }

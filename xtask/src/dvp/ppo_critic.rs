@@ -18,9 +18,9 @@ use critics::FitSettings;
 pub(crate) use self::comparison::{CLEARLY, Comparison};
 pub(crate) use self::learners::{DvpCritic, DvpCriticResult, PpoCritic, PpoCriticResult};
 pub(crate) use self::problem::{Discounted, DiscountedTruth, DiscountedTruthData, Path};
+use super::Size;
 use super::cell::{Cell, Experiment};
 use super::found::Found;
-use super::settings::Size;
 use super::system::System;
 
 /// Discounts, and the steps of the horizon behind which nothing counts any more. At γ = 0.998 a

@@ -7,13 +7,12 @@ use critics::{FitSettings, SobolevWeights};
 use ddp::Method;
 
 use super::cell::{Cell, Experiment};
-use super::curves::{entry, geometric_mean, lines, power};
 use super::fig5::{NETWORKS, network};
 use super::fits::{Errors, Fit, FitResult};
-use super::found::{Findings, Found};
-use super::settings::Size;
+use super::found::Found;
 use super::system::System;
-use super::{Figure, MIN_SEEDS};
+use super::{Figure, Findings, MIN_SEEDS, Size};
+use crate::curves::{entry, geometric_mean, lines, power};
 use crate::report::lines::{Marks, Panel, Scale, Stroke, picture};
 use crate::report::{Entry, Illustration, Kind, Table, Verdict};
 
@@ -121,6 +120,7 @@ fn judge(found: &Found) -> Result<Findings> {
             caption: caption.to_owned(),
             picture: picture("Errors against the number of samples", &panels),
         }],
+        rollouts: vec![],
         tables: vec![("Errors on validation data".to_owned(), table)],
     })
 }

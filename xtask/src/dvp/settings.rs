@@ -9,27 +9,10 @@ use ddp::Method;
 use super::fits::Fit;
 use super::system::System;
 use super::truth::{States, Truth};
+use crate::figure::Size;
 use crate::plan::Profile;
 
-/// How large an experiment is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Size {
-    /// The profile.
-    pub(crate) profile: Profile,
-    /// Seeds of every curve.
-    pub(crate) seeds: u64,
-}
-
 impl Size {
-    /// The number of this profile.
-    pub(super) fn pick<T>(&self, smoke: T, quick: T, paper: T) -> T {
-        match self.profile {
-            Profile::Smoke => smoke,
-            Profile::Quick => quick,
-            Profile::Paper => paper,
-        }
-    }
-
     /// The network of the paper: three hidden layers of 64.
     fn hidden(&self) -> Vec<usize> {
         self.pick(vec![8; 2], vec![64; 3], vec![64; 3])

@@ -30,6 +30,8 @@ pub(crate) struct Cell {
     pub(crate) settings: BTreeMap<String, String>,
     /// Evaluations over training.
     pub(crate) curve: Curve,
+    /// The other columns of `curve.csv` by name; not a number where nothing was measured.
+    pub(crate) metrics: BTreeMap<String, Vec<f64>>,
     /// Seconds at each evaluation, where the times are readable.
     pub(crate) timing: Option<Timing>,
     /// What is odd but does not make the cell unusable.
@@ -113,6 +115,7 @@ fn load_complete(folder: &Path) -> Result<Cell, String> {
     if !curve.env_steps.is_sorted() {
         return Err("`curve.csv`: `env_steps` decrease from one row to the next".to_owned());
     }
+    let metrics = load_metrics(folder, &names)?;
     let mut warnings = Vec::new();
     let timing = load_timing(folder, curve.returns.len()).map_err(|e| warnings.push(e)).ok();
     let mut settings = BTreeMap::new();
@@ -122,7 +125,23 @@ fn load_complete(folder: &Path) -> Result<Cell, String> {
             flatten(key, value, &mut settings);
         }
     }
-    Ok(Cell { folder: folder.to_owned(), seed, settings, curve, timing, warnings })
+    Ok(Cell { folder: folder.to_owned(), seed, settings, curve, metrics, timing, warnings })
+}
+
+/// The columns of `curve.csv` but those of these names.
+fn load_metrics(folder: &Path, but: &[&str]) -> Result<BTreeMap<String, Vec<f64>>, String> {
+    let text = read(folder, "curve.csv")?;
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|e| one_line("curve.csv", e))?.clone();
+    let mut columns = vec![Vec::new(); header.len()];
+    for record in reader.records() {
+        let record = record.map_err(|e| one_line("curve.csv", e))?;
+        for (column, field) in columns.iter_mut().zip(&record) {
+            column.push(field.trim().parse().unwrap_or(f64::NAN));
+        }
+    }
+    let named = header.iter().map(|name| name.trim().to_owned()).zip(columns);
+    Ok(named.filter(|(name, _)| !but.contains(&name.as_str())).collect())
 }
 
 fn load_timing(folder: &Path, rows: usize) -> Result<Timing, String> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::analysis::{FigureData, Report};
+use super::analysis::{FigureData, Report, ShownRollout};
 use super::figures::{self, Abscissa};
 use super::rollout::Rollout;
 use super::svg::{FIGURE_CSS, PALETTE, Picture, escape};
@@ -147,6 +147,17 @@ fn script_safe(value: &serde_json::Value) -> String {
     value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
+/// A roll-out to be animated, or why there is none; ids begin with `id`.
+pub(super) fn shown_rollout(shown: &ShownRollout, id: &str) -> String {
+    match &shown.rollout {
+        Err(why) => {
+            let why = escape(why);
+            format!("<p class=\"fine\">The trajectory cannot be shown: {why}.</p>\n")
+        }
+        Ok(rollout) => trajectory(rollout, id, &shown.from, false),
+    }
+}
+
 fn figure(f: &FigureData, n: usize) -> String {
     let id = slug(&f.id);
     let mut out = format!("<article id=\"{id}\">\n<h2>{}</h2>\n", escape(&f.title));
@@ -185,14 +196,7 @@ fn figure(f: &FigureData, n: usize) -> String {
     out += "<h3>The trained policy</h3>\n";
     match &f.rollout {
         None => out += "<p class=\"fine\">There is no trajectory to show yet.</p>\n",
-        Some(shown) => match &shown.rollout {
-            Err(why) => {
-                let why = escape(why);
-                let _ =
-                    writeln!(out, "<p class=\"fine\">The trajectory cannot be shown: {why}.</p>");
-            }
-            Ok(rollout) => out += &trajectory(rollout, &format!("{id}-roll"), &shown.from, false),
-        },
+        Some(shown) => out += &shown_rollout(shown, &format!("{id}-roll")),
     }
     let _ = writeln!(
         out,

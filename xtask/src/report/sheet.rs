@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::analysis::Problem;
-use super::html::{badge, plot, slug};
-use super::markdown;
+use super::analysis::{Problem, ShownRollout};
+use super::html::{badge, plot, shown_rollout, slug};
 use super::svg::{Picture, escape};
 use super::tables::{Entry, Table};
 use super::verdict::Verdict;
+use super::{animation, markdown};
 
 /// One figure, ready to be shown.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub(crate) struct Sheet {
     /// Drawings; made again from the cells, so not part of the JSON.
     #[serde(skip)]
     pub(crate) pictures: Vec<Illustration>,
+    /// Trajectories that the page animates; made again from the cells, so not part of the JSON.
+    #[serde(skip)]
+    pub(crate) rollouts: Vec<ShownRollout>,
     /// Tables with their headings.
     pub(crate) tables: Vec<(String, Table)>,
     /// Complete cells.
@@ -87,6 +90,10 @@ impl Sheet {
         for (heading, table) in &self.tables {
             let _ = writeln!(out, "<h3>{}</h3>\n{}", escape(heading), table.html());
         }
+        for (i, shown) in self.rollouts.iter().enumerate() {
+            let _ = writeln!(out, "<h3>{}</h3>", escape(&shown.from));
+            out += &shown_rollout(shown, &format!("{}-roll-{i}", slug(&self.id)));
+        }
         out + "</article>\n"
     }
 
@@ -111,12 +118,25 @@ impl Sheet {
         for (heading, table) in &self.tables {
             let _ = writeln!(out, "\n### {}\n\n{}", markdown::escape(heading), table.markdown());
         }
+        for (file, shown, _) in self.strips() {
+            let caption = markdown::escape(&shown.from);
+            let _ = writeln!(out, "\n![{caption}](figures/{file})\n\n{caption}");
+        }
         out
     }
 
     /// The files of its drawings.
     pub(super) fn files(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        self.pictures.iter().map(|shown| (self.file(shown), shown.picture.file()))
+        let pictures = self.pictures.iter().map(|shown| (self.file(shown), shown.picture.file()));
+        pictures.chain(self.strips().map(|(file, _, strip)| (file, strip.file())))
+    }
+
+    /// Still frames of its trajectories with the names of their files.
+    fn strips(&self) -> impl Iterator<Item = (String, &ShownRollout, Picture)> + '_ {
+        self.rollouts.iter().enumerate().filter_map(|(i, shown)| {
+            let strip = animation::strip(shown.rollout.as_ref().ok()?)?;
+            Some((format!("{}-rollout-{i}.svg", slug(&self.id)), shown, strip))
+        })
     }
 
     /// Rows of the table of cells that could not be used.

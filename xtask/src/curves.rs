@@ -5,7 +5,7 @@ use crate::report::{Entry, Estimate, Interval};
 
 /// Geometric mean over seeds with its 95 % bootstrap interval: errors differ by factors. A zero
 /// makes it 0, and it has no interval then.
-pub(super) fn geometric(values: &[f64]) -> Estimate {
+pub(crate) fn geometric(values: &[f64]) -> Estimate {
     let logarithms: Vec<f64> = values.iter().map(|v| v.ln()).collect();
     let Estimate { value, interval } = Estimate::mean(&logarithms);
     Estimate {
@@ -15,12 +15,12 @@ pub(super) fn geometric(values: &[f64]) -> Estimate {
 }
 
 /// The geometric mean alone; NaN where there is none.
-pub(super) fn geometric_mean(values: &[f64]) -> f64 {
+pub(crate) fn geometric_mean(values: &[f64]) -> f64 {
     geometric(values).value.unwrap_or(f64::NAN)
 }
 
 /// A number as `1.2·10⁻⁴`.
-pub(super) fn power(value: f64) -> String {
+pub(crate) fn power(value: f64) -> String {
     if !value.is_finite() || value == 0.0 {
         return if value == 0.0 { "0".to_owned() } else { "–".to_owned() };
     }
@@ -41,14 +41,14 @@ pub(super) fn power(value: f64) -> String {
 }
 
 /// A geometric mean with its interval for a table.
-pub(super) fn entry(values: &[f64]) -> Entry {
+pub(crate) fn entry(values: &[f64]) -> Entry {
     let Estimate { value, interval } = geometric(values);
     let detail = interval.map(|i| format!("[{}, {}]", power(i.low), power(i.high)));
     Entry::with(power(value.unwrap_or(f64::NAN)), detail.unwrap_or_default())
 }
 
 /// Geometric means with the band of their intervals; every point has the values of all seeds.
-pub(super) fn lines(name: &str, stroke: Stroke, points: &[(f64, Vec<f64>)]) -> [Line; 2] {
+pub(crate) fn lines(name: &str, stroke: Stroke, points: &[(f64, Vec<f64>)]) -> [Line; 2] {
     let estimates: Vec<_> = points.iter().map(|(x, seeds)| (*x, geometric(seeds))).collect();
     let line = |stroke, points| Line { name: name.to_owned(), stroke, points };
     let middle = estimates.iter().filter_map(|(x, e)| Some((*x, e.value?))).collect();
@@ -59,7 +59,7 @@ pub(super) fn lines(name: &str, stroke: Stroke, points: &[(f64, Vec<f64>)]) -> [
 }
 
 /// Column `i` of rows that every seed has: the values of all seeds at each `i`.
-pub(super) fn columns<T>(seeds: &[Vec<T>], value: impl Fn(&T) -> Option<f64>) -> Vec<Vec<f64>> {
+pub(crate) fn columns<T>(seeds: &[Vec<T>], value: impl Fn(&T) -> Option<f64>) -> Vec<Vec<f64>> {
     let length = seeds.iter().map(Vec::len).min().unwrap_or(0);
     (0..length).map(|i| seeds.iter().filter_map(|rows| value(&rows[i])).collect()).collect()
 }

@@ -1,0 +1,181 @@
+//! Figure 3: steps of first and second order and back-propagation through time.
+
+use anyhow::Result;
+
+use super::arms::{bptt, ordered};
+use super::found::{Column, Found, Group};
+use super::{Curve, Figure};
+use crate::curves::geometric_mean;
+use crate::figure::{Findings, MIN_SEEDS, Size, not_run};
+use crate::plan::Profile;
+use crate::report::lines::{Line, Marks, Panel, Scale, picture};
+use crate::report::{Entry, Estimate, Illustration, Kind, Table, Verdict};
+
+pub(super) const FIGURE: Figure = Figure {
+    id: "pods/fig3",
+    title: "PODS of first and second order beside BPTT on the 2D pendulum",
+    claim: "With roll-outs of 50 steps, second order converges in far fewer epochs than first order \
+            and BPTT and ends best; BPTT, from its best first weights, is ahead of first order \
+            (Zamora Mora et al. 2021, figure 3)",
+    note: "Step lengths, step sizes and batches are not published. The headline has the sheet's α = \
+           0.05 for first order, Adam 0.003 for BPTT and our α = 0.3 for second order; the table \
+           has the others tried, since the order of first order and BPTT depends on them. k = 64 \
+           roll-outs an epoch for all. All start from the same weights and normalise observations \
+           alike. BPTT is shown by its mean over seeds, not by its best one. An epoch of BPTT is \
+           one step of Adam, one of PODS fifty and a line search: times and roll-outs stand beside \
+           epochs.",
+    rule: "With geometric means over seeds of the cost over the test starts, for the three curves of \
+           the headline. The level is 1.1 times the least cost at the end (mean of the last three \
+           evaluations) among them; a run that never gets there counts with its length. Reproduced: \
+           second order needs at most a third of the epochs of either other curve to reach the \
+           level, ends at most 2 % above BPTT, and both curves of PODS end below a third of their \
+           first cost. Partly: the first of these alone. Not reproduced: otherwise.",
+    sizes,
+    overview: true,
+    cells,
+    judge,
+};
+
+const MAIN: [&str; 3] = ["order-2-0.3", "order-1-0.05", "bptt-0.003"];
+const FACTOR: f64 = 3.0;
+const LEVEL: f64 = 1.1;
+const LEVEL_WITH: f64 = 1.02;
+
+fn sizes(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Smoke => "Smoke profile: four roll-outs an epoch, networks of 2×8, two epochs.",
+        Profile::Quick => "Quick profile: 100 test starts, headline curves alone.",
+        Profile::Paper => "Paper profile: 1,000 test starts.",
+    }
+}
+
+fn cells(size: &Size) -> Result<Vec<Curve>> {
+    let mut curves = vec![ordered(size, 2, 0.3)?, ordered(size, 1, 0.05)?, bptt(size, 0.003)?];
+    if size.profile == Profile::Paper {
+        curves.extend([ordered(size, 2, 1.0)?, ordered(size, 1, 0.02)?]);
+        curves.extend([ordered(size, 1, 0.1)?, ordered(size, 1, 0.2)?]);
+        curves.extend([bptt(size, 3e-4)?, bptt(size, 1e-3)?, bptt(size, 1e-2)?]);
+    }
+    Ok(curves)
+}
+
+fn judge(found: &Found) -> Result<Findings> {
+    let shown = |x: Column, keys: &dyn Fn(&Group) -> bool| -> Vec<Line> {
+        let groups = found.groups.iter().filter(|group| keys(group));
+        groups.flat_map(|group| group.lines(x, Column::Cost)).collect()
+    };
+    let is_main = |group: &Group| MAIN.contains(&&*group.key);
+    let panel = |title: &str, label, lines| Panel {
+        title: title.to_owned(),
+        x: Scale { label, marks: Marks::Decades },
+        y: Scale { label: "mean cost over test starts", marks: Marks::Decades },
+        lines,
+    };
+    let mut panels = vec![
+        panel("Epochs", "epoch", shown(Column::Episodes, &is_main)),
+        panel("Time", "training time [s]", shown(Column::Seconds, &is_main)),
+    ];
+    if found.groups.iter().any(|group| !is_main(group)) {
+        panels.push(panel("All step sizes", "epoch", shown(Column::Episodes, &|_| true)));
+    }
+    let picture = picture("Cost against epochs and against training time", &panels);
+    let caption = "Cost, minus the return, over the test starts: geometric mean over seeds with 95 % \
+                   band, on logarithmic axes.";
+    let level = level(found);
+    let mut table = Table::new(
+        &["curve", "cost at the end", "epochs to the level", "seconds to it", "roll-outs to it"],
+        1,
+    );
+    for group in found.groups.iter().filter(|group| group.has(1)) {
+        let to = |x| Reached::of(group, level, x).entry();
+        table.push(vec![
+            Entry::text(&group.label),
+            Entry::estimate(&group.end(Column::Cost), Some(2)),
+            to(Column::Episodes),
+            to(Column::Seconds),
+            to(Column::Rollouts),
+        ]);
+    }
+    let rollouts =
+        found.groups.iter().find(|group| group.key == MAIN[0]).and_then(|g| g.rollout("Trained"));
+    Ok(Findings {
+        verdict: decide(found),
+        pictures: vec![Illustration { name: "curves", caption: caption.to_owned(), picture }],
+        rollouts: rollouts.into_iter().collect(),
+        tables: vec![(format!("To a cost of {level:.2}"), table)],
+    })
+}
+
+/// What a level has cost, over seeds.
+pub(super) struct Reached {
+    estimate: Estimate,
+    /// Runs that never got there.
+    short: usize,
+}
+
+impl Reached {
+    pub(super) fn of(group: &Group, level: f64, x: Column) -> Self {
+        let reached = group.reached(level, x);
+        let values: Vec<f64> = reached.iter().map(|(x, _)| *x).collect();
+        let short = reached.iter().filter(|(_, short)| *short).count();
+        Self { estimate: Estimate::mean(&values), short }
+    }
+
+    pub(super) fn value(&self) -> f64 {
+        self.estimate.value.unwrap_or(f64::NAN)
+    }
+
+    /// With `≥` where runs fell short.
+    pub(super) fn entry(&self) -> Entry {
+        let mut entry = Entry::estimate(&self.estimate, None);
+        if self.short > 0 {
+            entry.main = format!("≥ {}", entry.main);
+        }
+        entry
+    }
+}
+
+fn level(found: &Found) -> f64 {
+    let ends = found.groups.iter().filter(|group| MAIN.contains(&&*group.key) && group.has(1));
+    ends.filter_map(|group| group.end(Column::Cost).value).fold(f64::INFINITY, f64::min) * LEVEL
+}
+
+fn decide(found: &Found) -> Verdict {
+    let groups = MAIN.map(|key| found.groups.iter().find(|group| group.key == key));
+    let [Some(second), Some(first), Some(bptt)] = groups else {
+        return not_run(String::new(), "A curve is missing".to_owned());
+    };
+    if ![second, first, bptt].iter().all(|group| group.has(MIN_SEEDS)) {
+        let reason = format!("The rule needs {MIN_SEEDS} seeds of every curve");
+        return not_run(String::new(), reason);
+    }
+    let level = level(found);
+    let [fast, slow, slowest] =
+        [second, first, bptt].map(|group| Reached::of(group, level, Column::Episodes).value());
+    let ends = [second, first, bptt].map(|g| g.end(Column::Cost).value.unwrap_or(f64::NAN));
+    let starts = [second, first].map(|group| {
+        let points = group.points(Column::Episodes, Column::Cost);
+        points.first().map_or(f64::NAN, |(_, seeds)| geometric_mean(seeds))
+    });
+    let faster = FACTOR * fast <= slow.min(slowest);
+    let best = ends[0] <= LEVEL_WITH * ends[2];
+    // The first evaluation comes after the first epoch, so the start is above it.
+    let falling = ends[0] < starts[0] / 3.0 && ends[1] < starts[1] / 3.0;
+    let kind = match (faster, best && falling) {
+        (true, true) => Kind::Reproduced,
+        (true, false) => Kind::Partly,
+        _ => Kind::NotReproduced,
+    };
+    let ours = format!(
+        "{fast:.1} epochs of second order, {slow:.1} of first, {slowest:.1} of BPTT to a cost of \
+         {level:.2}; costs at the end {:.2}, {:.2} and {:.2}",
+        ends[0], ends[1], ends[2]
+    );
+    let reason = format!(
+        "Second order needs {:.0} % of the epochs of the faster other curve and ends {:+.1} % from \
+         BPTT",
+        100.0 * fast / slow.min(slowest),
+        100.0 * (ends[0] / ends[2] - 1.0)
+    );
+    Verdict { kind, ours, reason }
+}

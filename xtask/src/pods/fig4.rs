@@ -1,0 +1,261 @@
+//! Figure 4: learning curves on every pendulum.
+
+use anyhow::Result;
+
+use super::arms::{LARGE, PPO, SAC, SMALL, Sizes, baseline, pods};
+use super::found::{Column, Found, Group};
+use super::{Curve, Figure};
+use crate::cell::CellConfig;
+use crate::curves::geometric_mean;
+use crate::figure::{Findings, MIN_SEEDS, Size, not_run};
+use crate::plan::Profile;
+use crate::report::lines::{Marks, Panel, Scale, picture};
+use crate::report::{Entry, Illustration, Kind, ShownRollout, Table, Verdict, rollout};
+
+pub(super) const FIGURE: Figure = Figure {
+    id: "pods/fig4",
+    title: "Learning curves of PODS, SAC and PPO on the pendulums",
+    claim: "PODS improves steadily and ends highest on every task; SAC may lead at first, PPO stays \
+            lowest (Zamora Mora et al. 2021, figure 4)",
+    note: SETTINGS,
+    rule: "With geometric means over seeds of the cost over the test starts. PODS is steady on a task \
+           if no evaluation of either of its curves lies more than 5 % of the curve's range above \
+           an earlier one; it ends highest if the better of its two curves ends at most 2 % above \
+           SAC and PPO (mean of the last three evaluations). Reproduced: both on every task. \
+           Partly: PODS ends highest on at least half the tasks. Not reproduced: otherwise.",
+    sizes,
+    overview: false,
+    cells,
+    judge,
+};
+
+/// What all comparisons with SAC and PPO have in common.
+pub(super) const SETTINGS: &str = "Constants of the tasks are proposals, so costs differ from the paper's. All methods have \
+     policies of two tanh layers of 64 and start from the same weights. SAC and PPO have the \
+     settings of Spinning Up, with which the paper ran them, but for networks of 2×64 throughout, \
+     rewards of SAC divided by 10, an update of SAC after every step, and phases of PPO that end \
+     for the value function too where the KL limit is passed. They learn with a discount of 0.99 and see time limits as \
+     cuts; returns are undiscounted for all. Cable payload, rope, cloth and GPS are not there yet.";
+
+pub(super) fn sizes(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Smoke => "Smoke profile: networks of 2×8, two epochs, a few episodes, two tasks.",
+        Profile::Quick => {
+            "Quick profile: k = 64 (20 epochs) and 256 (12 epochs), 20,000 steps of SAC (2,000 of \
+             them random) and 50,000 of PPO, 100 test starts."
+        }
+        Profile::Paper => {
+            "Paper profile: k = 500 (40 epochs) and 4000 (20 epochs), 100,000 steps of SAC and \
+             500,000 of PPO, 1,000 test starts."
+        }
+    }
+}
+
+/// The curves that figures 4, 8, 9, 10 and table 1 share.
+pub(super) fn cells(size: &Size) -> Result<Vec<Curve>> {
+    let mut curves = Vec::new();
+    for task in size.tasks() {
+        curves.extend([pods(size, SMALL, task)?, pods(size, LARGE, task)?]);
+        curves.extend([baseline(size, SAC, task)?, baseline(size, PPO, task)?]);
+    }
+    Ok(curves)
+}
+
+/// Share of a curve's range that it may rise by on its way.
+const STEADY: f64 = 0.05;
+const LEVEL_WITH: f64 = 1.02;
+
+/// The methods' curves on a task.
+pub(super) struct Contest<'f> {
+    pub(super) task: &'f str,
+    pub(super) pods: [&'f Group; 2],
+    pub(super) sac: &'f Group,
+    pub(super) ppo: &'f Group,
+}
+
+impl<'f> Contest<'f> {
+    /// Those of all tasks, tasks in order; none unless all have enough seeds.
+    pub(super) fn all(found: &'f Found) -> Option<Vec<Self>> {
+        let of = |task: &'f str| {
+            let group = |key| found.group(task, key).filter(|group| group.has(MIN_SEEDS));
+            let pods = [group(SMALL)?, group(LARGE)?];
+            Some(Self { task, pods, sac: group(SAC)?, ppo: group(PPO)? })
+        };
+        let all: Option<Vec<_>> = tasks(found).into_iter().map(of).collect();
+        all.filter(|all| !all.is_empty())
+    }
+
+    /// A number of PODS, SAC and PPO at the end of training; PODS with the smaller of its two.
+    pub(super) fn ends(&self, column: Column) -> [f64; 3] {
+        let end = |group: &Group| group.end(column).value.unwrap_or(f64::NAN);
+        [end(self.pods[0]).min(end(self.pods[1])), end(self.sac), end(self.ppo)]
+    }
+
+    fn is_best(&self) -> bool {
+        let [pods, sac, ppo] = self.ends(Column::Cost);
+        pods <= LEVEL_WITH * sac.min(ppo)
+    }
+
+    fn is_steady(&self) -> bool {
+        self.pods.iter().all(|group| largest_rise(group) <= STEADY)
+    }
+}
+
+/// The tasks of a figure in order.
+pub(super) fn tasks(found: &Found) -> Vec<&str> {
+    let mut tasks: Vec<&str> = found.groups.iter().map(|group| &*group.task).collect();
+    tasks.dedup();
+    tasks
+}
+
+/// A panel per task.
+pub(super) fn panels(
+    found: &Found,
+    (x, y): (Column, Column),
+    labels: [&'static str; 2],
+) -> Vec<Panel> {
+    let panel = |task: &str| Panel {
+        title: task.to_owned(),
+        x: Scale { label: labels[0], marks: Marks::Decades },
+        y: Scale { label: labels[1], marks: Marks::Decades },
+        lines: [SMALL, LARGE, SAC, PPO]
+            .iter()
+            .filter_map(|key| found.group(task, key))
+            .flat_map(|group| group.lines(x, y))
+            .collect(),
+    };
+    tasks(found).into_iter().map(panel).collect()
+}
+
+/// Where the rule wants more seeds.
+pub(super) fn too_few() -> Verdict {
+    not_run(String::new(), format!("The rule needs {MIN_SEEDS} seeds of every curve"))
+}
+
+fn judge(found: &Found) -> Result<Findings> {
+    let labels = ["training time [s]", "mean cost over test starts"];
+    let by_time = panels(found, (Column::Seconds, Column::Cost), labels);
+    let labels = ["roll-outs", "mean cost over test starts"];
+    let by_rollouts = panels(found, (Column::Rollouts, Column::Cost), labels);
+    let pictures = vec![
+        Illustration {
+            name: "time",
+            caption:
+                "Cost, minus the return, against seconds of training on one thread: geometric \
+                      mean over seeds with 95 % band, on logarithmic axes."
+                    .to_owned(),
+            picture: picture("Cost against training time on six tasks", &by_time),
+        },
+        Illustration {
+            name: "rollouts",
+            caption: "The same against simulated roll-outs of 100 steps, those of line searches \
+                      included."
+                .to_owned(),
+            picture: picture("Cost against roll-outs on six tasks", &by_rollouts),
+        },
+    ];
+    let mut table = Table::new(&["task", "curve", "cost at the end", "largest rise"], 2);
+    for group in found.groups.iter().filter(|group| group.has(1)) {
+        table.push(vec![
+            Entry::text(&group.task),
+            Entry::text(&group.label),
+            Entry::estimate(&group.end(Column::Cost), None),
+            Entry::text(format!("{:.1} %", 100.0 * largest_rise(group))),
+        ]);
+    }
+    Ok(Findings {
+        verdict: Contest::all(found).map_or_else(too_few, |all| decide(&all)),
+        pictures,
+        rollouts: before_and_after(found),
+        tables: vec![("Costs at the end and largest rises on the way".to_owned(), table)],
+    })
+}
+
+/// How far a curve rises above what it had reached, as a share of its range.
+fn largest_rise(group: &Group) -> f64 {
+    let points = group.points(Column::Episodes, Column::Cost);
+    let means: Vec<f64> = points.iter().map(|(_, seeds)| geometric_mean(seeds)).collect();
+    let (mut least, mut most, mut rise) = (f64::INFINITY, f64::NEG_INFINITY, 0.0_f64);
+    for mean in means {
+        least = least.min(mean);
+        most = most.max(mean);
+        rise = rise.max(mean - least);
+    }
+    rise / (most - least)
+}
+
+fn decide(all: &[Contest<'_>]) -> Verdict {
+    let n = all.len();
+    let count = |test: &dyn Fn(&Contest<'_>) -> bool| all.iter().filter(|c| test(c)).count();
+    let (best, steady) = (count(&|c| c.is_best()), count(&|c| c.is_steady()));
+    let last = count(&|c| {
+        let [pods, sac, ppo] = c.ends(Column::Cost);
+        ppo > pods && ppo > sac
+    });
+    let kind = match () {
+        () if best == n && steady == n => Kind::Reproduced,
+        () if 2 * best >= n => Kind::Partly,
+        () => Kind::NotReproduced,
+    };
+    let ours = format!(
+        "PODS ends highest on {best} of {n} tasks and is steady on {steady}; PPO ends lowest on {last}"
+    );
+    let reason = format!("PODS is highest on {best} and steady on {steady} of {n} tasks");
+    Verdict { kind, ours, reason }
+}
+
+/// A start of the first task under the policy before training and after it.
+fn before_and_after(found: &Found) -> Vec<ShownRollout> {
+    let Some(group) = tasks(found).first().and_then(|task| found.group(task, SMALL)) else {
+        return Vec::new();
+    };
+    let (Some(run), Some(after)) = (group.runs.first(), group.rollout("After training")) else {
+        return Vec::new();
+    };
+    let rollout = untrained(run).map_err(|error| format!("{error:#}"));
+    let from = format!("Before training: {}, seed {}", group.label, run.seed);
+    vec![ShownRollout { from, rollout }, after]
+}
+
+/// The trajectory that the run's first policy would have left.
+fn untrained(run: &crate::report::cells::Cell) -> Result<rollout::Rollout> {
+    let config = CellConfig::read(&run.folder)?;
+    let task = config.build_task()?;
+    let method = agents::find_method(&config.method_name)?;
+    let learner = method.build(task.as_task(), &config.method, config.seed)?;
+    let start = &mut agents::rollout_start(config.seed);
+    let found = agents::record_rollout(task.as_task(), &mut *learner.policy()?, start)?;
+    Ok(serde_json::from_value(serde_json::to_value(found)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::cells::{Cell, Curve as Evaluations};
+
+    fn group(costs: &[f64]) -> Group {
+        let n = costs.len();
+        let curve = Evaluations {
+            env_steps: (1..=n).map(|i| 100.0 * i as f64).collect(),
+            episodes: (1..=n).map(|i| i as f64).collect(),
+            updates: vec![0.0; n],
+            returns: costs.iter().map(|cost| -cost).collect(),
+        };
+        let run = |seed| Cell { seed, curve: curve.clone(), ..Cell::default() };
+        let text = |text: &str| text.to_owned();
+        Group { key: text("k"), label: text("l"), task: text("t"), runs: (0..3).map(run).collect() }
+    }
+
+    #[test]
+    fn ends_and_rises_decide() {
+        assert!((largest_rise(&group(&[100.0, 20.0, 60.0, 10.0])) - 40.0 / 90.0).abs() < 1e-12);
+        let (good, fair, bad) =
+            (group(&[99.0, 10.0, 10.0, 10.0]), group(&[99.0, 12.0, 12.0, 12.0]), group(&[60.0; 4]));
+        let shaky = group(&[99.0, 20.0, 30.0, 10.0, 10.0, 10.0]);
+        let contest = |pods, sac| Contest { task: "t", pods: [pods, &good], sac, ppo: &bad };
+        assert_eq!(decide(&[contest(&good, &fair)]).kind, Kind::Reproduced);
+        assert_eq!(decide(&[contest(&shaky, &fair)]).kind, Kind::Partly);
+        let lost = Contest { task: "t", pods: [&fair, &fair], sac: &good, ppo: &bad };
+        assert_eq!(decide(&[lost]).kind, Kind::NotReproduced);
+    }
+}
