@@ -1,5 +1,6 @@
 //! `eval` and `play`: what a trained policy earns, and how it moves.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,7 @@ impl EvalArgs {
         let returns: Vec<f64> = evaluation.episodes.iter().map(|e| e.total_reward).collect();
         let (low, high) = mean_interval(&returns);
         let mean = evaluation.mean_return();
+        let measures = task.measures().iter().zip(evaluation.mean_measures());
         let text = if self.json {
             let object = json!({
                 "run": self.run,
@@ -66,14 +68,17 @@ impl EvalArgs {
                 "return_interval_95": [low, high],
                 "return_std": evaluation.return_deviation(),
                 "length_mean": evaluation.mean_length(),
+                "measures_mean": measures.collect::<BTreeMap<_, _>>(),
                 "returns": returns,
             });
             format!("{object}\n")
         } else {
             let (worst, best) = evaluation.return_range();
+            let measures: String =
+                measures.map(|(name, mean)| format!("{name} {mean:.4} on average\n")).collect();
             format!(
                 "return {mean:.2}, 95 % interval {low:.2} … {high:.2} over {} episodes\n\
-                 deviation {:.2}, range {worst:.2} … {best:.2}, mean length {:.1} steps\n",
+                 deviation {:.2}, range {worst:.2} … {best:.2}, mean length {:.1} steps\n{measures}",
                 returns.len(),
                 evaluation.return_deviation(),
                 evaluation.mean_length()

@@ -94,8 +94,8 @@ pub(super) const HORIZON: u64 = 100;
 /// PODS of second order with k roll-outs an epoch.
 pub(super) fn pods(size: &Size, key: &str, task: &'static str) -> Result<Curve> {
     let (rollouts, epochs) = match key {
-        FEW => size.pick((3, 2), (16, 30), (32, 60)),
-        SMALL => size.pick((4, 2), (64, 20), (500, 40)),
+        FEW => size.pick((3, 2), (16, 30), (32, 40)),
+        SMALL => size.pick((4, 2), (64, 20), (500, 20)),
         _ => size.pick((8, 2), (256, 12), (4000, 20)),
     };
     let settings = PodsSettings { rollouts, hidden: size.hidden(), ..PodsSettings::second_order() };
@@ -156,7 +156,7 @@ pub(super) fn baseline(size: &Size, key: &str, task: &'static str) -> Result<Cur
         PPO => ("PPO", spinning_up),
         _ => ("PPO, the field's settings", common),
     };
-    let train = size.train(episodes(1_200, 50_000, 500_000), HORIZON, size.pick(4, 50, 100));
+    let train = size.train(episodes(1_200, 50_000, 200_000), HORIZON, size.pick(4, 50, 40));
     curve(size, (key, label.to_owned()), task, ("ppo", &settings), &train, &discount)
 }
 

@@ -75,8 +75,11 @@ fn judge(found: &Found) -> Result<Findings> {
         panel("Epochs", "epoch", shown(Column::Episodes, &is_main)),
         panel("Time", "training time [s]", shown(Column::Seconds, &is_main)),
     ];
-    if found.groups.iter().any(|group| !is_main(group)) {
-        panels.push(panel("All step sizes", "epoch", shown(Column::Episodes, &|_| true)));
+    for (title, method) in [("PODS, other first α", "order"), ("BPTT, other steps", "bptt")] {
+        let lines = shown(Column::Episodes, &|group| group.key.starts_with(method));
+        if found.groups.iter().any(|group| group.key.starts_with(method) && !is_main(group)) {
+            panels.push(panel(title, "epoch", lines));
+        }
     }
     let picture = picture("Cost against epochs and against training time", &panels);
     let caption = "Cost, minus the return, over the test starts: geometric mean over seeds with 95 % \
@@ -96,12 +99,10 @@ fn judge(found: &Found) -> Result<Findings> {
             to(Column::Rollouts),
         ]);
     }
-    let rollouts =
-        found.groups.iter().find(|group| group.key == MAIN[0]).and_then(|g| g.rollout("Trained"));
     Ok(Findings {
         verdict: decide(found),
         pictures: vec![Illustration { name: "curves", caption: caption.to_owned(), picture }],
-        rollouts: rollouts.into_iter().collect(),
+        rollouts: Vec::new(),
         tables: vec![(format!("To a cost of {level:.2}"), table)],
     })
 }

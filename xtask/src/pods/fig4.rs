@@ -19,8 +19,8 @@ pub(super) const FIGURE: Figure = Figure {
             lowest (Zamora Mora et al. 2021, figure 4)",
     note: SETTINGS,
     rule: "With geometric means over seeds of the cost over the test starts. PODS is steady on a task \
-           if no evaluation of either of its curves lies more than 5 % of the curve's range above \
-           an earlier one; it ends highest if the better of its two curves ends at most 2 % above \
+           if no evaluation of a curve that has three seeds lies more than 5 % of the curve's range above \
+           an earlier one; it ends highest if the best of these curves ends at most 2 % above \
            SAC and PPO (mean of the last three evaluations). Reproduced: both on every task. \
            Partly: PODS ends highest on at least half the tasks. Not reproduced: otherwise.",
     sizes,
@@ -45,8 +45,8 @@ pub(super) fn sizes(profile: Profile) -> &'static str {
              them random) and 50,000 of PPO, 100 test starts."
         }
         Profile::Paper => {
-            "Paper profile: k = 500 (40 epochs) and 4000 (20 epochs), 100,000 steps of SAC and \
-             500,000 of PPO, 1,000 test starts."
+            "Paper profile: k = 500 and 4000, 20 epochs, 100,000 steps of SAC and the 200,000 of PPO \
+             that are Spinning Up's default, 1,000 test starts."
         }
     }
 }
@@ -68,7 +68,8 @@ const LEVEL_WITH: f64 = 1.02;
 /// The methods' curves on a task.
 pub(super) struct Contest<'f> {
     pub(super) task: &'f str,
-    pub(super) pods: [&'f Group; 2],
+    /// The curves of PODS with enough seeds, one at least.
+    pub(super) pods: Vec<&'f Group>,
     pub(super) sac: &'f Group,
     pub(super) ppo: &'f Group,
 }
@@ -77,18 +78,20 @@ impl<'f> Contest<'f> {
     /// Those of all tasks, tasks in order; none unless all have enough seeds.
     pub(super) fn all(found: &'f Found) -> Option<Vec<Self>> {
         let of = |task: &'f str| {
-            let group = |key| found.group(task, key).filter(|group| group.has(MIN_SEEDS));
-            let pods = [group(SMALL)?, group(LARGE)?];
-            Some(Self { task, pods, sac: group(SAC)?, ppo: group(PPO)? })
+            let group = |key: &&str| found.group(task, key).filter(|group| group.has(MIN_SEEDS));
+            let pods: Vec<_> = [SMALL, LARGE].iter().filter_map(group).collect();
+            let contest = Self { task, pods, sac: group(&SAC)?, ppo: group(&PPO)? };
+            (!contest.pods.is_empty()).then_some(contest)
         };
         let all: Option<Vec<_>> = tasks(found).into_iter().map(of).collect();
         all.filter(|all| !all.is_empty())
     }
 
-    /// A number of PODS, SAC and PPO at the end of training; PODS with the smaller of its two.
+    /// A number of PODS, SAC and PPO at the end of training; PODS with the smallest of its curves.
     pub(super) fn ends(&self, column: Column) -> [f64; 3] {
         let end = |group: &Group| group.end(column).value.unwrap_or(f64::NAN);
-        [end(self.pods[0]).min(end(self.pods[1])), end(self.sac), end(self.ppo)]
+        let pods = self.pods.iter().map(|group| end(group)).fold(f64::NAN, f64::min);
+        [pods, end(self.sac), end(self.ppo)]
     }
 
     fn is_best(&self) -> bool {
@@ -127,6 +130,11 @@ pub(super) fn panels(
     tasks(found).into_iter().map(panel).collect()
 }
 
+/// The finished runs of a group for a table.
+pub(super) fn seeds(group: &Group) -> Entry {
+    Entry::text(group.runs.len().to_string())
+}
+
 /// Where the rule wants more seeds.
 pub(super) fn too_few() -> Verdict {
     not_run(String::new(), format!("The rule needs {MIN_SEEDS} seeds of every curve"))
@@ -154,11 +162,12 @@ fn judge(found: &Found) -> Result<Findings> {
             picture: picture("Cost against roll-outs on six tasks", &by_rollouts),
         },
     ];
-    let mut table = Table::new(&["task", "curve", "cost at the end", "largest rise"], 2);
+    let mut table = Table::new(&["task", "curve", "seeds", "cost at the end", "largest rise"], 2);
     for group in found.groups.iter().filter(|group| group.has(1)) {
         table.push(vec![
             Entry::text(&group.task),
             Entry::text(&group.label),
+            seeds(group),
             Entry::estimate(&group.end(Column::Cost), None),
             Entry::text(format!("{:.1} %", 100.0 * largest_rise(group))),
         ]);
@@ -252,10 +261,10 @@ mod tests {
         let (good, fair, bad) =
             (group(&[99.0, 10.0, 10.0, 10.0]), group(&[99.0, 12.0, 12.0, 12.0]), group(&[60.0; 4]));
         let shaky = group(&[99.0, 20.0, 30.0, 10.0, 10.0, 10.0]);
-        let contest = |pods, sac| Contest { task: "t", pods: [pods, &good], sac, ppo: &bad };
+        let contest = |pods, sac| Contest { task: "t", pods: vec![pods, &good], sac, ppo: &bad };
         assert_eq!(decide(&[contest(&good, &fair)]).kind, Kind::Reproduced);
         assert_eq!(decide(&[contest(&shaky, &fair)]).kind, Kind::Partly);
-        let lost = Contest { task: "t", pods: [&fair, &fair], sac: &good, ppo: &bad };
+        let lost = Contest { task: "t", pods: vec![&fair], sac: &good, ppo: &bad };
         assert_eq!(decide(&[lost]).kind, Kind::NotReproduced);
     }
 }

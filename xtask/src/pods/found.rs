@@ -109,9 +109,11 @@ impl Group {
         (0..n).map(at).collect()
     }
 
-    /// The curve with its band.
+    /// The curve with its band, without what comes before a tenth of a second.
     pub(super) fn lines(&self, x: Column, y: Column) -> [Line; 2] {
-        lines(&self.label, Stroke::Plain, &self.points(x, y))
+        let mut points = self.points(x, y);
+        points.retain(|(at, _)| !matches!(x, Column::Seconds) || *at >= 0.1);
+        lines(&self.label, Stroke::Plain, &points)
     }
 
     /// What `x` was for each run when its cost first fell to `level`; the end of the run, and true, for

@@ -266,8 +266,21 @@ mod tests {
             [
                 "pods-2d-gradient",
                 "pods-double-gradient",
-                "pods-riccati-50",
-                "pods-riccati-200",
+                "pods-horizons-riccati-25",
+                "pods-horizons-riccati-50",
+                "pods-horizons-riccati-100",
+                "pods-horizons-riccati-200",
+                "pods-horizons-riccati-400",
+                "pods-horizons-dense-25",
+                "pods-horizons-dense-50",
+                "pods-horizons-dense-100",
+                "pods-horizons-dense-200",
+                "pods-horizons-dense-400",
+                "pods-horizons-conjugate-gradient-25",
+                "pods-horizons-conjugate-gradient-50",
+                "pods-horizons-conjugate-gradient-100",
+                "pods-horizons-conjugate-gradient-200",
+                "pods-horizons-conjugate-gradient-400",
                 "pods-rollouts",
                 "pods-epoch"
             ]

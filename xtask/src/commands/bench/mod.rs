@@ -60,7 +60,7 @@ pub(crate) struct BenchArgs {
     /// Write a report in Markdown too, and a picture beside it where chains were measured
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Where `ddp-horizons` were measured, draw them to this file
+    /// Where `ddp-horizons` or `pods-horizons` were measured, draw them to this file
     #[arg(long, value_name = "FILE")]
     horizons: Option<PathBuf>,
     /// Few and short samples, to see that everything runs; the numbers mean nothing
@@ -105,9 +105,11 @@ impl BenchArgs {
         let selected = select(&self.names)?;
         ensure!(
             self.horizons.is_none()
-                || selected.iter().any(|row| row.name.starts_with(plot::HORIZON)),
-            "`--horizons` draws the rows `{}…`, and none of them is to be measured",
-            plot::HORIZON
+                || plot::FAMILIES.iter().any(|family| {
+                    selected.iter().any(|row| row.name.starts_with(family.prefix))
+                }),
+            "`--horizons` draws the rows {}, and none of them is to be measured",
+            plot::FAMILIES.map(|family| format!("`{}…`", family.prefix)).join(" or ")
         );
         let mut peers = match &self.peers[..] {
             [] => None,

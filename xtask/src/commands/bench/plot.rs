@@ -3,12 +3,27 @@
 use super::optimal_control::HORIZONS;
 use super::results::Row;
 use super::robots::CHAINS;
+use super::springs;
 use crate::report::lines::{Line, Marks, Panel, Scale, Stroke, draw};
 
 /// How the rows of chains begin.
 const CHAIN: &str = "chain-";
-/// How the rows of horizons begin.
-pub(super) const HORIZON: &str = "ddp-horizons-";
+/// Rows that differ in their horizon: what they begin with, is followed by a name and the horizon.
+pub(super) struct Family {
+    pub(super) prefix: &'static str,
+    horizons: &'static [usize],
+    label: &'static str,
+}
+
+/// Both families. Only one of them can be drawn at a time.
+pub(super) const FAMILIES: [Family; 2] = [
+    Family { prefix: "ddp-horizons-", horizons: &HORIZONS, label: "µs an iteration" },
+    Family {
+        prefix: "pods-horizons-",
+        horizons: &springs::HORIZONS,
+        label: "µs a step of second order",
+    },
+];
 
 /// Microseconds of the algorithms on chains, if one was measured on two lengths at least.
 pub(super) fn chains(rows: &[Row]) -> Option<String> {
@@ -22,11 +37,13 @@ pub(super) fn chains(rows: &[Row]) -> Option<String> {
     plot(alt, Scale { label: "revolute links", marks: Marks::At(marks) }, "µs a call", lines)
 }
 
-/// Microseconds of an iteration against the horizon, beside proportional growth, if a problem was
-/// measured at two horizons at least.
+/// Microseconds of the first family with rows against the horizon, beside proportional growth, if a
+/// name was measured at two horizons at least.
 pub(super) fn horizons(rows: &[Row]) -> Option<String> {
-    let mut lines = horizon_lines(rows);
-    let (first, last) = (HORIZONS[0] as f64, HORIZONS[HORIZONS.len() - 1] as f64);
+    let drawn = FAMILIES.iter().map(|family| (family, horizon_lines(rows, family)));
+    let (family, mut lines) = drawn.into_iter().find(|(_, lines)| !lines.is_empty())?;
+    let marks: Vec<f64> = family.horizons.iter().map(|horizon| *horizon as f64).collect();
+    let (first, last) = (marks[0], marks[marks.len() - 1]);
     // The guide goes up from the middle of what was measured at the shortest horizon.
     let starts = lines.iter().filter_map(|line| line.points.first());
     let levels: Vec<f64> = starts.map(|(horizon, time)| (time / horizon).ln()).collect();
@@ -34,30 +51,24 @@ pub(super) fn horizons(rows: &[Row]) -> Option<String> {
     for line in &mut lines {
         line.name = format!("{} (∝ T^{:.2})", line.name, exponent(&line.points));
     }
-    if !lines.is_empty() {
-        let points = vec![(first, level * first), (last, level * last)];
-        lines.push(Line { name: "∝ T".to_owned(), stroke: Stroke::Guide, points });
-    }
-    let marks = HORIZONS.map(|horizon| horizon as f64).to_vec();
-    let alt = "Microseconds of an iteration against the horizon, one line for each problem";
-    plot(
-        alt,
-        Scale { label: "horizon T [nodes]", marks: Marks::At(marks) },
-        "µs an iteration",
-        lines,
-    )
+    let points = vec![(first, level * first), (last, level * last)];
+    lines.push(Line { name: "∝ T".to_owned(), stroke: Stroke::Guide, points });
+    let alt = "Microseconds against the horizon, one line for each name";
+    let x = Scale { label: "horizon T [nodes]", marks: Marks::At(marks) };
+    plot(alt, x, family.label, lines)
 }
 
-/// Problem and exponent of the power of T with which the time of its iterations grows.
+/// Problem or route, and exponent of the power of T with which its time grows.
 pub(super) fn growth(rows: &[Row]) -> Vec<(String, f64)> {
     let of = |line: Line| (exponent(&line.points), line.name);
-    horizon_lines(rows).into_iter().map(of).map(|(exponent, name)| (name, exponent)).collect()
+    let lines = FAMILIES.iter().flat_map(|family| horizon_lines(rows, family));
+    lines.map(of).map(|(exponent, name)| (name, exponent)).collect()
 }
 
-fn horizon_lines(rows: &[Row]) -> Vec<Line> {
-    // ddp-horizons-PROBLEM-T
+fn horizon_lines(rows: &[Row], family: &Family) -> Vec<Line> {
+    // PREFIX-NAME-T
     lines(rows, |name| {
-        let (problem, horizon) = name.strip_prefix(HORIZON)?.rsplit_once('-')?;
+        let (problem, horizon) = name.strip_prefix(family.prefix)?.rsplit_once('-')?;
         Some((problem, horizon.parse().ok()?))
     })
 }

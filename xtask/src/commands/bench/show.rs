@@ -118,7 +118,7 @@ fn notes(results: &Results) -> Vec<String> {
     if !results.growth.is_empty() {
         let of = |(problem, power): (&String, &f64)| format!("T^{power:.2} ({problem})");
         let growth: Vec<String> = results.growth.iter().map(of).collect();
-        notes.push(format!("An iteration at horizon T takes a time ∝ {}.", growth.join(", ")));
+        notes.push(format!("Rows at horizon T take a time ∝ {}.", growth.join(", ")));
     }
     notes.extend(results.skipped.iter().map(|skipped| {
         format!("Left out: {} on {} threads; {}.", skipped.name, skipped.threads, skipped.reason)

@@ -17,12 +17,19 @@ use super::steps::Tasks;
 /// Steps of the roll-outs whose gradient is taken, and of those of a training.
 const HORIZON: usize = 50;
 /// Horizons of the steps of second order.
-const HORIZONS: [usize; 2] = [50, 200];
+pub(super) const HORIZONS: [usize; 5] = [25, 50, 100, 200, 400];
 /// Starts that roll-outs with gradients go round.
 const STARTS: usize = 16;
 /// Roll-outs of a batch that is shared out, and of an epoch.
 const BATCH: usize = 500;
 const EPOCH: usize = 4000;
+
+/// Ways to the step of second order.
+const ROUTES: [Route; 3] = [
+    Route::Riccati,
+    Route::Dense,
+    Route::ConjugateGradient { tolerance: 1e-10, max_iterations: 16_000 },
+];
 
 /// A pendulum of the registry, released settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +45,8 @@ pub(super) enum Pendulum {
 pub(super) enum Measure {
     /// A roll-out with the gradient by its controls.
     Gradient(Pendulum),
-    /// A step of second order by the recursion.
-    Riccati(usize),
+    /// A step of second order by one of [`ROUTES`], and over how many steps.
+    Step(usize, usize),
     /// Roll-outs of a policy with the gradient by its weights, on some threads.
     Rollouts,
     /// An epoch of PODS.
@@ -58,9 +65,12 @@ pub(super) fn rows() -> Vec<(String, Measure, &'static [usize], String)> {
         let what = format!("{what}, {HORIZON} steps: roll-out and gradient by the controls");
         (name.to_owned(), Measure::Gradient(pendulum), ONE, what)
     });
-    let steps = HORIZONS.map(|horizon| {
-        let what = format!("2D pendulum, {horizon} steps: a step of second order, no limits");
-        (format!("pods-riccati-{horizon}"), Measure::Riccati(horizon), ONE, what)
+    let steps = ROUTES.iter().enumerate().flat_map(|(i, route)| {
+        HORIZONS.map(|horizon| {
+            let name = route.name();
+            let what = format!("2D pendulum, {horizon} steps: a step of second order, {name}");
+            (format!("pods-horizons-{name}-{horizon}"), Measure::Step(i, horizon), ONE, what)
+        })
     });
     let learning: [(_, _, &'static [usize], _); 2] = [
         (
@@ -154,12 +164,12 @@ impl<'a> Swing<'a> {
     }
 
     /// Steps of second order at one roll-out, whose derivatives are there.
-    fn steps(&self, horizon: usize) -> Result<Work<'_>> {
+    fn steps(&self, route: Route, horizon: usize) -> Result<Work<'_>> {
         let mut shooting = self.shooting(horizon)?;
         roll(&mut shooting, self.objective.x0)?;
         Ok(Box::new(move |calls| {
             for _ in 0..calls {
-                let step = shooting.second_order_step(Route::Riccati)?;
+                let step = shooting.second_order_step(route)?;
                 black_box(step.delta);
             }
             Ok(())
@@ -217,7 +227,9 @@ pub(super) fn case<'a>(
         Measure::Gradient(pendulum) => {
             (Unit::Microseconds, STARTS, STARTS, springs.swing(pendulum).gradients()?)
         }
-        Measure::Riccati(horizon) => (Unit::Microseconds, 10, 10, springs.plane.steps(horizon)?),
+        Measure::Step(route, horizon) => {
+            (Unit::Microseconds, 1, 1, springs.plane.steps(ROUTES[route], horizon)?)
+        }
         // What is measured to settle the length of a sample has warmed up.
         Measure::Rollouts => (Unit::StepsPerSecond, 0, BATCH * HORIZON, rollouts(task)?),
         Measure::Epoch => (Unit::Seconds, 0, 1, epochs(task, EPOCH)?),
@@ -274,9 +286,17 @@ mod tests {
         for horizon in HORIZONS {
             let mut shooting = springs.plane.shooting(horizon).unwrap();
             roll(&mut shooting, springs.plane.objective.x0).unwrap();
-            let step = shooting.second_order_step(Route::Riccati).unwrap();
-            assert_eq!((step.delta.len(), step.report.solves), (2 * horizon, 1));
-            assert!(step.report.converged);
+            let mut steps = ROUTES.map(|route| {
+                let step = shooting.second_order_step(route).unwrap();
+                assert_eq!((step.delta.len(), step.report.solves), (2 * horizon, 1));
+                assert!(step.report.converged, "{route:?}");
+                step.delta.to_vec()
+            });
+            let riccati = std::mem::take(&mut steps[0]);
+            let size = riccati.iter().fold(0.0, |max: f64, d| max.max(d.abs()));
+            for step in &steps[1..] {
+                assert!(step.iter().zip(&riccati).all(|(a, b)| (a - b).abs() < 1e-6 * size));
+            }
         }
     }
 }
