@@ -333,7 +333,7 @@ fn a_first_step_length_below_one_keeps_learning_stable_in_space() {
     assert!(damped < 550.0 && whole > 2.0 * damped, "{damped} {whole}");
 }
 
-/// The calibration has 9.9 and 9.7 after ten epochs.
+/// The calibration has 9.9 with steps of first order and 9.7 with BPTT after ten epochs.
 #[test]
 fn steps_of_first_order_and_bptt_lower_the_cost_more_slowly() {
     let task = pendulum(50);
@@ -346,7 +346,9 @@ fn steps_of_first_order_and_bptt_lower_the_cost_more_slowly() {
         bptt.epoch().unwrap();
     }
     let costs = [pods.policy(), bptt.policy()].map(|p| test_cost(task.as_task(), p, &starts));
-    assert!(costs.iter().all(|cost| (7.0..13.0).contains(cost)), "{costs:?}");
+    for (cost, expected) in costs.iter().zip([9.9, 9.7]) {
+        assert!((cost / expected - 1.0).abs() < 0.15, "{costs:?}");
+    }
 }
 
 #[test]
