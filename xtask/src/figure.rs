@@ -110,8 +110,8 @@ impl<C, F> Figure<C, F> {
             claim: self.claim.to_owned(),
             note: format!("{} {}", self.note, (self.sizes)(profile)).trim_end().to_owned(),
             rule: format!(
-                "{} Not run at this profile: fewer than {MIN_SEEDS} complete seeds of a curve, or \
-                 the smoke profile.",
+                "{} Not run at this profile: fewer than {MIN_SEEDS} complete seeds of a curve that the \
+                 rule needs, or the smoke profile.",
                 self.rule
             ),
             verdict,

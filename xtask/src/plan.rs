@@ -171,14 +171,16 @@ impl Selection {
 
     /// What differs from the paper, in words for the report.
     fn note(&self) -> String {
-        let mut note = profile_note(self.profile).to_owned();
-        if !self.overrides.is_empty() {
-            let changes = self.overrides.iter().map(|(key, value)| format!("{key} = {value}"));
-            note += " Changed for this report: ";
-            note += &changes.collect::<Vec<_>>().join(", ");
-            note.push('.');
+        profile_note(self.profile).to_owned() + &self.changes()
+    }
+
+    /// The settings that are changed, in words for the report.
+    pub(crate) fn changes(&self) -> String {
+        if self.overrides.is_empty() {
+            return String::new();
         }
-        note
+        let changes = self.overrides.iter().map(|(key, value)| format!("{key} = {value}"));
+        format!(" Changed for this report: {}.", changes.collect::<Vec<_>>().join(", "))
     }
 
     /// The figures with every cell they need.

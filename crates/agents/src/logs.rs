@@ -68,33 +68,38 @@ pub struct LogMarks {
 
 /// The open log files of a run.
 pub struct RunLogs {
-    metric_names: Vec<&'static str>,
+    /// Where TensorBoard shows the columns behind those of every task and method.
+    tags: Vec<String>,
     curve: CsvLog,
     timing: CsvLog,
     events: EventWriter,
 }
 
 impl RunLogs {
-    /// Opens the files in `dir`: anew, or as they were at a checkpoint.
+    /// Opens the files in `dir`: anew, or as they were at a checkpoint. Rows have the task's `measures`,
+    /// then the method's `metrics`.
     ///
     /// # Errors
     /// What the file system reports, and files that are not those of the checkpoint.
     pub fn open(
         dir: &Path,
-        metric_names: &[&'static str],
+        measures: &[&'static str],
+        metrics: &[&'static str],
         marks: Option<LogMarks>,
     ) -> Result<Self, LearnError> {
-        let columns: Vec<&str> = CURVE_COLUMNS.iter().chain(metric_names.iter()).copied().collect();
+        let columns = [&CURVE_COLUMNS, measures, metrics].concat();
+        let tags = measures.iter().map(|name| format!("evaluation/{name}"));
+        let tags = tags.chain(metrics.iter().map(|name| format!("train/{name}"))).collect();
         let [curve, timing, events] = [CURVE_FILE, TIMING_FILE, EVENT_FILE].map(|f| dir.join(f));
         Ok(match marks {
             None => Self {
-                metric_names: metric_names.to_vec(),
+                tags,
                 curve: CsvLog::create(&curve, &columns)?,
                 timing: CsvLog::create(&timing, &TIMING_COLUMNS)?,
                 events: EventWriter::create(&events)?,
             },
             Some(marks) => Self {
-                metric_names: metric_names.to_vec(),
+                tags,
                 curve: CsvLog::resume(&curve, &columns, marks.curve)?,
                 timing: CsvLog::resume(&timing, &TIMING_COLUMNS, marks.timing)?,
                 events: EventWriter::resume(&events, marks.events)?,
@@ -124,15 +129,11 @@ impl RunLogs {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64());
         let evaluation =
             [("evaluation/return", row.return_mean), ("evaluation/length", row.length_mean)];
-        let metrics = self.metric_names.iter().zip(&row.metrics);
-        let tags = evaluation
-            .map(|(tag, value)| (tag.to_owned(), value))
-            .into_iter()
-            .chain(metrics.map(|(name, &value)| (format!("train/{name}"), value)));
-        for (tag, value) in tags {
+        let others = self.tags.iter().map(String::as_str).zip(row.metrics.iter().copied());
+        for (tag, value) in evaluation.into_iter().chain(others) {
             #[expect(clippy::cast_possible_truncation, reason = "the format has single precision")]
             let value = value as f32;
-            self.events.scalar(&tag, row.env_steps, value, now)?;
+            self.events.scalar(tag, row.env_steps, value, now)?;
         }
         Ok(self.events.flush()?)
     }

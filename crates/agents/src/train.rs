@@ -216,7 +216,7 @@ impl<'a> Training<'a> {
                 skipped.reason
             ));
         }
-        let metric_names = [task.measures(), learner.metric_names()].concat();
+        let (measures, metrics) = (task.measures(), learner.metric_names());
         let Some((step, snapshot)) = latest.found else {
             if let Some(skipped) = latest.skipped.into_iter().next() {
                 return Err(LearnError::NoWholeCheckpoint {
@@ -224,7 +224,7 @@ impl<'a> Training<'a> {
                     source: skipped.reason,
                 });
             }
-            let logs = RunLogs::open(dir, &metric_names, None)?;
+            let logs = RunLogs::open(dir, measures, metrics, None)?;
             return Ok(Self {
                 task,
                 learner,
@@ -263,7 +263,7 @@ impl<'a> Training<'a> {
         // An empty advance only reports where the learner stands.
         let progress = learner.advance(Budget { env_steps: 0 })?;
         let best_networks = best_networks(&snapshot)?;
-        let logs = RunLogs::open(dir, &metric_names, Some(state.marks))?;
+        let logs = RunLogs::open(dir, measures, learner.metric_names(), Some(state.marks))?;
         observer.note(&format!("resumed at step {step}"));
         Ok(Self {
             task,

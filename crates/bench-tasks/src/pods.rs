@@ -229,8 +229,8 @@ impl PodsMeter {
     }
 }
 
-/// The first `n` starts on which policies are compared: the same for all methods and seeds, and seen by
-/// no training.
+/// `n` starts that no training has seen, the same for every caller: for tests and benches. The training
+/// loop has `common_starts` for this.
 #[must_use]
 pub fn test_starts(task: &dyn Task, n: usize) -> Vec<DVector<f64>> {
     let mut stream = Stream::new(0, "pods test starts", 0);

@@ -55,8 +55,9 @@ pub struct PodsSettings {
     /// The handle starts in a box of this half-width about the origin (m; proposed: 0 where the task is
     /// to stop, 1 where it is to stop at the origin).
     pub handle_spread: f64,
-    /// Discount of the values that critics learn (published: 1). Below 1 they have no clock and the time
-    /// limit only cuts episodes off, as in the paper's baselines, which have 0.99.
+    /// Discount of what is learned (published: 1). Below 1 values have no clock and the time limit only cuts
+    /// episodes off, as in the paper's baselines, which have 0.99; the last transition still pays the
+    /// state's terms at s_N.
     pub discount: f64,
 }
 

@@ -131,7 +131,10 @@ impl ReproduceArgs {
             info,
             figures: plan::figure_specs(&planned, &selection, &cells_dir)?,
             values: values.iter().map(|figure| figure.stored(&self.out)).collect::<Result<_>>()?,
-            pods: pods.iter().map(|figure| figure.stored(&cells_dir)).collect::<Result<_>>()?,
+            pods: pods
+                .iter()
+                .map(|figure| figure.stored(&cells_dir, &selection.changes()))
+                .collect::<Result<_>>()?,
         };
         let name = selection.folder_name();
         let paths = write_report(&self.out.join("reports").join(name), &plan)?;

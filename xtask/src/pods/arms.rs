@@ -35,25 +35,19 @@ pub(super) fn is_origin(task: &str) -> bool {
 }
 
 /// Sizes of the experiments.
-pub(super) trait Sizes {
+impl Size {
     /// The tasks that are compared.
-    fn tasks(&self) -> &'static [&'static str];
-    /// Hidden layers of policies, critics and value functions.
-    fn hidden(&self) -> Vec<usize>;
-    /// A training loop that ends after `episodes` episodes of `steps` steps each and evaluates every so
-    /// many of them, always from the same starts.
-    fn train(&self, episodes: u64, steps: u64, every: u64) -> TrainSettings;
-}
-
-impl Sizes for Size {
-    fn tasks(&self) -> &'static [&'static str] {
+    pub(super) fn tasks(&self) -> &'static [&'static str] {
         self.pick(&["pods-2d-stop", "pods-double-origin"], &TASKS, &TASKS)
     }
 
-    fn hidden(&self) -> Vec<usize> {
+    /// Hidden layers of policies, critics and value functions.
+    fn layers(&self) -> Vec<usize> {
         self.pick(vec![8; 2], vec![64; 2], vec![64; 2])
     }
 
+    /// A training loop that ends after `episodes` episodes of `steps` steps each and evaluates every so
+    /// many of them, always from the same starts.
     fn train(&self, episodes: u64, steps: u64, every: u64) -> TrainSettings {
         TrainSettings {
             total_steps: episodes * steps,
@@ -98,7 +92,7 @@ pub(super) fn pods(size: &Size, key: &str, task: &'static str) -> Result<Curve> 
         SMALL => size.pick((4, 2), (64, 20), (500, 20)),
         _ => size.pick((8, 2), (256, 12), (4000, 20)),
     };
-    let settings = PodsSettings { rollouts, hidden: size.hidden(), ..PodsSettings::second_order() };
+    let settings = PodsSettings { rollouts, hidden: size.layers(), ..PodsSettings::second_order() };
     let train = size.train(epochs, rollouts as u64 * HORIZON, 1);
     curve(size, (key, format!("PODS, k = {rollouts}")), task, ("pods", &settings), &train, &[])
 }
@@ -110,9 +104,9 @@ pub(super) fn baseline(size: &Size, key: &str, task: &'static str) -> Result<Cur
     let episodes = |smoke, quick, paper| size.pick(smoke, quick, paper) / HORIZON;
     if key == SAC || key == SAC_FIELD {
         let common = SacSettings {
-            actor_hidden: size.hidden(),
+            actor_hidden: size.layers(),
             actor_activation: Activation::Tanh,
-            critic_hidden: size.hidden(),
+            critic_hidden: size.layers(),
             initialization: Initialization::Pytorch,
             ..SacSettings::sac()
         };
@@ -136,7 +130,7 @@ pub(super) fn baseline(size: &Size, key: &str, task: &'static str) -> Result<Cur
         return curve(size, name, task, ("sac", &settings), &train, &discount);
     }
     let common = PpoSettings {
-        hidden: size.hidden(),
+        hidden: size.layers(),
         weights: PpoWeights::Uniform(Initialization::Pytorch),
         ..PpoSettings::default()
     };
@@ -171,7 +165,7 @@ pub(super) fn ordered(size: &Size, order: u32, alpha: f64) -> Result<Curve> {
         rollouts,
         order,
         alpha,
-        hidden: size.hidden(),
+        hidden: size.layers(),
         ..PodsSettings::second_order()
     };
     let (method, name) = match order {
@@ -187,7 +181,7 @@ pub(super) fn ordered(size: &Size, order: u32, alpha: f64) -> Result<Curve> {
 pub(super) fn bptt(size: &Size, learning_rate: f64) -> Result<Curve> {
     let rollouts = size.pick(4, 64, 64);
     let settings =
-        BpttSettings { rollouts, learning_rate, hidden: size.hidden(), ..BpttSettings::default() };
+        BpttSettings { rollouts, learning_rate, hidden: size.layers(), ..BpttSettings::default() };
     let epochs = size.pick(4, 300, 300);
     let train = size.train(epochs, rollouts as u64 * 50, size.pick(2, 5, 5));
     let name = (format!("bptt-{learning_rate}"), format!("BPTT, Adam {learning_rate}"));

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::arms::{LARGE, PPO, SAC, SMALL, Sizes, baseline, pods};
+use super::arms::{LARGE, PPO, SAC, SMALL, baseline, pods};
 use super::found::{Column, Found, Group};
 use super::{Curve, Figure};
 use crate::cell::CellConfig;
@@ -34,7 +34,8 @@ pub(super) const SETTINGS: &str = "Constants of the tasks are proposals, so cost
      policies of two tanh layers of 64 and start from the same weights. SAC and PPO have the \
      settings of Spinning Up, with which the paper ran them, but for networks of 2×64 throughout, \
      rewards of SAC divided by 10, an update of SAC after every step, and phases of PPO that end \
-     for the value function too where the KL limit is passed. They learn with a discount of 0.99 and see time limits as \
+     for the value function too where the KL limit is passed. Observations of PODS are normalised, \
+     theirs are not. They learn with a discount of 0.99 and see time limits as \
      cuts; returns are undiscounted for all. Cable payload, rope, cloth and GPS are not there yet.";
 
 pub(super) fn sizes(profile: Profile) -> &'static str {
@@ -94,9 +95,16 @@ impl<'f> Contest<'f> {
         [pods, end(self.sac), end(self.ppo)]
     }
 
-    fn is_best(&self) -> bool {
+    /// Whether PODS costs at most a little more than both others.
+    pub(super) fn is_best(&self) -> bool {
         let [pods, sac, ppo] = self.ends(Column::Cost);
-        pods <= LEVEL_WITH * sac.min(ppo)
+        pods <= LEVEL_WITH * sac && pods <= LEVEL_WITH * ppo
+    }
+
+    /// Whether PPO costs most.
+    pub(super) fn is_ppo_last(&self) -> bool {
+        let [pods, sac, ppo] = self.ends(Column::Cost);
+        ppo > pods && ppo > sac
     }
 
     fn is_steady(&self) -> bool {
@@ -106,8 +114,12 @@ impl<'f> Contest<'f> {
 
 /// The tasks of a figure in order.
 pub(super) fn tasks(found: &Found) -> Vec<&str> {
-    let mut tasks: Vec<&str> = found.groups.iter().map(|group| &*group.task).collect();
-    tasks.dedup();
+    let mut tasks: Vec<&str> = Vec::new();
+    for group in &found.groups {
+        if !tasks.contains(&&*group.task) {
+            tasks.push(&group.task);
+        }
+    }
     tasks
 }
 
@@ -137,7 +149,8 @@ pub(super) fn seeds(group: &Group) -> Entry {
 
 /// Where the rule wants more seeds.
 pub(super) fn too_few() -> Verdict {
-    not_run(String::new(), format!("The rule needs {MIN_SEEDS} seeds of every curve"))
+    let reason = format!("The rule needs {MIN_SEEDS} seeds of every method on every task");
+    not_run(String::new(), reason)
 }
 
 fn judge(found: &Found) -> Result<Findings> {
@@ -152,17 +165,20 @@ fn judge(found: &Found) -> Result<Findings> {
                 "Cost, minus the return, against seconds of training on one thread: geometric \
                       mean over seeds with 95 % band, on logarithmic axes."
                     .to_owned(),
-            picture: picture("Cost against training time on six tasks", &by_time),
+            picture: picture("Cost against training time", &by_time),
         },
         Illustration {
             name: "rollouts",
             caption: "The same against simulated roll-outs of 100 steps, those of line searches \
                       included."
                 .to_owned(),
-            picture: picture("Cost against roll-outs on six tasks", &by_rollouts),
+            picture: picture("Cost against roll-outs", &by_rollouts),
         },
     ];
-    let mut table = Table::new(&["task", "curve", "seeds", "cost at the end", "largest rise"], 2);
+    let mut table = Table::new(
+        &["task", "curve", "seeds", "cost at the end", "largest rise", "last quarter"],
+        2,
+    );
     for group in found.groups.iter().filter(|group| group.has(1)) {
         table.push(vec![
             Entry::text(&group.task),
@@ -170,13 +186,17 @@ fn judge(found: &Found) -> Result<Findings> {
             seeds(group),
             Entry::estimate(&group.end(Column::Cost), None),
             Entry::text(format!("{:.1} %", 100.0 * largest_rise(group))),
+            Entry::text(format!("{:+.1} %", 100.0 * group.trend())),
         ]);
     }
     Ok(Findings {
         verdict: Contest::all(found).map_or_else(too_few, |all| decide(&all)),
         pictures,
         rollouts: before_and_after(found),
-        tables: vec![("Costs at the end and largest rises on the way".to_owned(), table)],
+        tables: vec![(
+            "Costs at the end, largest rises, and change over the last quarter".to_owned(),
+            table,
+        )],
     })
 }
 
@@ -197,10 +217,7 @@ fn decide(all: &[Contest<'_>]) -> Verdict {
     let n = all.len();
     let count = |test: &dyn Fn(&Contest<'_>) -> bool| all.iter().filter(|c| test(c)).count();
     let (best, steady) = (count(&|c| c.is_best()), count(&|c| c.is_steady()));
-    let last = count(&|c| {
-        let [pods, sac, ppo] = c.ends(Column::Cost);
-        ppo > pods && ppo > sac
-    });
+    let last = count(&|c| c.is_ppo_last());
     let kind = match () {
         () if best == n && steady == n => Kind::Reproduced,
         () if 2 * best >= n => Kind::Partly,
@@ -239,32 +256,36 @@ fn untrained(run: &crate::report::cells::Cell) -> Result<rollout::Rollout> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::found::fixture::{found, group};
     use super::*;
-    use crate::report::cells::{Cell, Curve as Evaluations};
-
-    fn group(costs: &[f64]) -> Group {
-        let n = costs.len();
-        let curve = Evaluations {
-            env_steps: (1..=n).map(|i| 100.0 * i as f64).collect(),
-            episodes: (1..=n).map(|i| i as f64).collect(),
-            updates: vec![0.0; n],
-            returns: costs.iter().map(|cost| -cost).collect(),
-        };
-        let run = |seed| Cell { seed, curve: curve.clone(), ..Cell::default() };
-        let text = |text: &str| text.to_owned();
-        Group { key: text("k"), label: text("l"), task: text("t"), runs: (0..3).map(run).collect() }
-    }
 
     #[test]
     fn ends_and_rises_decide() {
-        assert!((largest_rise(&group(&[100.0, 20.0, 60.0, 10.0])) - 40.0 / 90.0).abs() < 1e-12);
+        let of = |costs: &[f64]| group("k", "t", costs);
+        assert!((largest_rise(&of(&[100.0, 20.0, 60.0, 10.0])) - 40.0 / 90.0).abs() < 1e-12);
         let (good, fair, bad) =
-            (group(&[99.0, 10.0, 10.0, 10.0]), group(&[99.0, 12.0, 12.0, 12.0]), group(&[60.0; 4]));
-        let shaky = group(&[99.0, 20.0, 30.0, 10.0, 10.0, 10.0]);
+            (of(&[99.0, 10.0, 10.0, 10.0]), of(&[99.0, 12.0, 12.0, 12.0]), of(&[60.0; 4]));
+        let shaky = of(&[99.0, 20.0, 30.0, 10.0, 10.0, 10.0]);
         let contest = |pods, sac| Contest { task: "t", pods: vec![pods, &good], sac, ppo: &bad };
         assert_eq!(decide(&[contest(&good, &fair)]).kind, Kind::Reproduced);
         assert_eq!(decide(&[contest(&shaky, &fair)]).kind, Kind::Partly);
         let lost = Contest { task: "t", pods: vec![&fair], sac: &good, ppo: &bad };
         assert_eq!(decide(&[lost]).kind, Kind::NotReproduced);
+        let unknown = of(&[f64::NAN; 4]);
+        assert_eq!(decide(&[contest(&good, &unknown)]).kind, Kind::NotReproduced);
+    }
+
+    #[test]
+    fn a_task_counts_once_and_needs_every_method() {
+        let costs = [9.0; 3];
+        let of = |task| [SMALL, SAC, PPO].map(|key| group(key, task, &costs));
+        let mut groups: Vec<_> = of("a").into_iter().chain(of("b")).collect();
+        groups.push(group("sac-field", "a", &costs));
+        let all = found(groups);
+        assert_eq!(tasks(&all), ["a", "b"]);
+        assert_eq!(Contest::all(&all).unwrap().len(), 2);
+        let mut few: Vec<_> = of("a").into();
+        few[1].runs.truncate(2);
+        assert!(Contest::all(&found(few)).is_none());
     }
 }

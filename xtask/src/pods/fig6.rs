@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::arms::{FEW, SAC, Sizes, baseline, pods};
+use super::arms::{FEW, SAC, baseline, pods};
 use super::fig4::{SETTINGS, tasks, too_few};
 use super::found::{Column, Found, Group};
 use super::{Curve, Figure};

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::curves::{geometric, lines};
+use crate::curves::{geometric, geometric_mean, lines};
 use crate::figure::UNREADABLE;
 use crate::report::cells::{self, Cell, CellState};
 use crate::report::lines::{Line, Stroke};
-use crate::report::stats::WINDOW;
+use crate::report::stats::{Reach, final_return, first_reach};
 use crate::report::{Estimate, FinishedCell, Problem, ShownRollout, rollout};
 
 use super::StoredCurve;
@@ -90,7 +90,8 @@ impl Group {
 
     /// A number of each run at the end of training: the mean of its last evaluations.
     pub(super) fn ends(&self, column: Column) -> Vec<f64> {
-        self.runs.iter().map(|run| end(&column.of(run))).collect()
+        let end = |run: &Cell| final_return(&column.of(run)).unwrap_or(f64::NAN);
+        self.runs.iter().map(end).collect()
     }
 
     /// Geometric mean over seeds of that number.
@@ -116,17 +117,19 @@ impl Group {
         lines(&self.label, Stroke::Plain, &points)
     }
 
-    /// What `x` was for each run when its cost first fell to `level`; the end of the run, and true, for
-    /// one that never got there.
-    pub(super) fn reached(&self, level: f64, x: Column) -> Vec<(f64, bool)> {
-        let first = |run: &Cell| {
-            let x = x.of(run);
-            match Column::Cost.of(run).iter().position(|cost| *cost <= level) {
-                Some(i) => (x[i], false),
-                None => (x.last().copied().unwrap_or(f64::NAN), true),
-            }
-        };
-        self.runs.iter().map(first).collect()
+    /// How much the cost has changed over the last quarter of the evaluations, as a share: by it one sees
+    /// whether a curve would have gone on.
+    pub(super) fn trend(&self) -> f64 {
+        let points = self.points(Column::Episodes, Column::Cost);
+        let mean = |i: usize| points.get(i).map_or(f64::NAN, |(_, seeds)| geometric_mean(seeds));
+        let last = points.len().saturating_sub(1);
+        mean(last) / mean(last - last / 4) - 1.0
+    }
+
+    /// What `x` was for each run when the mean cost of three evaluations first fell to `level`.
+    pub(super) fn reached(&self, level: f64, x: Column) -> Vec<Reach> {
+        let first = |run: &Cell| first_reach(&x.of(run), &run.curve.returns, -level);
+        self.runs.iter().filter_map(first).collect()
     }
 
     /// The trajectory that the first run has left.
@@ -135,12 +138,6 @@ impl Group {
         let from = format!("{what}: {}, seed {}", self.label, run.seed);
         Some(ShownRollout { from, rollout: rollout::load(&run.folder.join("rollout.json")) })
     }
-}
-
-/// Mean of the last entries.
-fn end(values: &[f64]) -> f64 {
-    let last = &values[values.len().saturating_sub(WINDOW)..];
-    last.iter().sum::<f64>() / last.len() as f64
 }
 
 impl Column {
@@ -159,22 +156,89 @@ impl Column {
     }
 }
 
-/// Roll-outs of every kind so far. The metric is a mean over the epochs since the evaluation before.
+/// Roll-outs of every kind so far.
 fn rollouts(run: &Cell) -> Vec<f64> {
-    let Some(others) = run.metrics.get("other_rollouts") else { return run.curve.episodes.clone() };
     let steps = setting(run, "task_settings.horizon");
-    let mut before = 0.0;
-    let mut sum = 0.0;
-    let rows = others.iter().zip(&run.curve.episodes).zip(&run.curve.env_steps);
-    rows.map(|((others, epochs), env_steps)| {
-        sum += others * (epochs - before);
-        before = *epochs;
-        sum + env_steps / steps
-    })
-    .collect()
+    let others = summed(run, "other_rollouts");
+    let own = run.curve.env_steps.iter().map(|env_steps| env_steps / steps);
+    own.enumerate().map(|(i, own)| own + others.get(i).copied().unwrap_or(0.0)).collect()
+}
+
+/// Running sum of a metric of epochs, which is logged as its mean since the evaluation before; nothing
+/// where a method has no such metric.
+pub(super) fn summed(run: &Cell, metric: &str) -> Vec<f64> {
+    let (mut before, mut sum) = (0.0, 0.0);
+    let means = run.metrics.get(metric).into_iter().flatten();
+    means
+        .zip(&run.curve.episodes)
+        .map(|(mean, epochs)| {
+            sum += mean * (epochs - before);
+            before = *epochs;
+            sum
+        })
+        .collect()
 }
 
 /// A number among the settings of a run.
 fn setting(run: &Cell, key: &str) -> f64 {
     run.settings.get(key).and_then(|value| value.parse().ok()).unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+pub(super) mod fixture {
+    use super::*;
+    use crate::report::cells::{Curve, Timing};
+
+    /// Three equal runs with these costs, of ten seconds and one episode of 100 steps an evaluation.
+    pub(crate) fn group(key: &str, task: &str, costs: &[f64]) -> Group {
+        let count = |scale: f64| (1..=costs.len()).map(|i| scale * i as f64).collect::<Vec<_>>();
+        let run = |seed| Cell {
+            seed,
+            curve: Curve {
+                env_steps: count(100.0),
+                episodes: count(1.0),
+                updates: count(50.0),
+                returns: costs.iter().map(|cost| -cost).collect(),
+            },
+            timing: Some(Timing { train_seconds: count(10.0), total_seconds: count(11.0) }),
+            settings: [("task_settings.horizon".to_owned(), "100".to_owned())].into(),
+            ..Cell::default()
+        };
+        let [key, task] = [key, task].map(str::to_owned);
+        Group { label: key.clone(), key, task, runs: (0..3).map(run).collect() }
+    }
+
+    /// What figures get of such groups.
+    pub(crate) fn found(groups: Vec<Group>) -> Found {
+        Found { groups, finished: Vec::new(), problems: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roll_outs_of_line_searches_count_whatever_the_evaluations_skip() {
+        let mut group = fixture::group("k", "t", &[9.0, 8.0, 7.0, 6.0]);
+        for run in &mut group.runs {
+            run.curve.episodes = vec![1.0, 3.0, 5.0, 6.0];
+            run.curve.env_steps = vec![200.0, 600.0, 1000.0, 1200.0];
+            run.metrics.insert("other_rollouts".to_owned(), vec![5.0, 4.0, 3.0, 2.0]);
+        }
+        let run = &group.runs[0];
+        // Two roll-outs of the policy an epoch, and 5, 4, 4, 3, 3, 2 others.
+        assert_eq!(Column::Rollouts.of(run), [2.0 + 5.0, 6.0 + 13.0, 10.0 + 19.0, 12.0 + 21.0]);
+        assert_eq!(summed(run, "gradients"), [0.0; 0]);
+        assert!((group.trend() - (6.0 / 7.0 - 1.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_level_counts_once_three_evaluations_are_there_on_average() {
+        let group = fixture::group("k", "t", &[9.0, 3.0, 9.0, 9.0, 6.0, 6.0, 6.0]);
+        let reached = group.reached(6.0, Column::Seconds);
+        assert!(reached.iter().all(|reach| !reach.censored && (reach.at - 70.0).abs() < 1e-9));
+        let never = group.reached(1.0, Column::Seconds);
+        assert!(never.iter().all(|reach| reach.censored && reach.at == 70.0));
+    }
 }

@@ -6,7 +6,7 @@ use super::arms::is_origin;
 use super::fig4::{self, Contest, SETTINGS, panels, seeds, sizes, tasks, too_few};
 use super::found::{Column, Found};
 use super::{Curve, Figure};
-use crate::figure::{Findings, Size};
+use crate::figure::{Findings, Size, not_run};
 use crate::report::lines::picture;
 use crate::report::{Entry, Illustration, Kind, Table, Verdict};
 
@@ -74,8 +74,8 @@ fn origins(curves: Vec<Curve>) -> Vec<Curve> {
 
 fn show(found: &Found, column: Column, label: &'static str, verdict: Verdict) -> Result<Findings> {
     let panels = panels(found, (Column::Seconds, column), ["training time [s]", label]);
-    let caption = "Mean over the test starts against seconds of training: geometric mean over seeds \
-                   with 95 % band, on logarithmic axes.";
+    let caption = "Mean over the test starts against seconds of training, from 0.1 s on: geometric mean over \
+                   seeds with 95 % band, on logarithmic axes.";
     let mut table = Table::new(&["task", "curve", "seeds", "at the end of training"], 2);
     for group in found.groups.iter().filter(|group| group.has(1)) {
         table.push(vec![
@@ -111,12 +111,15 @@ fn energy(all: &[Contest<'_>]) -> Verdict {
     let (origin, stop): (Vec<_>, Vec<_>) = all.iter().partition(|c| is_origin(c.task));
     let less = |c: &&&Contest<'_>| {
         let [pods, sac, ppo] = c.ends(ENERGY);
-        10.0 * pods <= sac.min(ppo)
+        10.0 * pods <= sac && 10.0 * pods <= ppo
     };
     let alike = |c: &&&Contest<'_>| {
         let [pods, sac, _] = c.ends(ENERGY);
         (0.1..=10.0).contains(&(sac / pods))
     };
+    if stop.is_empty() || origin.is_empty() {
+        return not_run(String::new(), "The rule needs stop tasks and origin tasks".to_owned());
+    }
     let (n_less, n_alike) = (stop.iter().filter(less).count(), origin.iter().filter(alike).count());
     let kind = match grade(n_less, stop.len()) {
         Kind::Reproduced if n_alike < origin.len() => Kind::Partly,
@@ -139,7 +142,7 @@ fn energy(all: &[Contest<'_>]) -> Verdict {
 
 fn distance(all: &[Contest<'_>]) -> Verdict {
     let ends: Vec<_> = all.iter().map(|c| (c.task, c.ends(DISTANCE))).collect();
-    let nearest = ends.iter().filter(|(_, [pods, sac, ppo])| *pods < sac.min(*ppo)).count();
+    let nearest = ends.iter().filter(|(_, [pods, sac, ppo])| pods < sac && pods < ppo).count();
     let ours = ends.iter().map(|(task, [pods, sac, ppo])| {
         format!("{task}: PODS {:.1}, SAC {:.1}, PPO {:.1} cm", 1e2 * pods, 1e2 * sac, 1e2 * ppo)
     });
@@ -165,4 +168,47 @@ fn control(all: &[Contest<'_>]) -> Verdict {
     );
     let reason = format!("No more than SAC on {n} of {} tasks", all.len());
     Verdict { kind: grade(n, all.len()), ours, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::found::Group;
+    use super::super::found::fixture::group;
+    use super::*;
+
+    /// A group whose runs have these measures at the end.
+    fn with(key: &str, task: &str, value: f64) -> Group {
+        let mut group = group(key, task, &[9.0; 3]);
+        for run in &mut group.runs {
+            for name in ["final_kinetic_energy", "final_distance", "mean_control"] {
+                run.metrics.insert(name.to_owned(), vec![value; 3]);
+            }
+        }
+        group
+    }
+
+    fn contest<'g>(task: &'g str, [pods, sac, ppo]: &'g [Group; 3]) -> Contest<'g> {
+        Contest { task, pods: vec![pods], sac, ppo }
+    }
+
+    #[test]
+    fn factors_between_the_methods_decide() {
+        let judge = |judge: fn(&[Contest<'_>]) -> Verdict, stop: [f64; 3], origin: [f64; 3]| {
+            let of = |task: &str, v: [f64; 3]| [0, 1, 2].map(|i| with("k", task, v[i]));
+            let (stop, origin) = (of("a-stop", stop), of("a-origin", origin));
+            let all = [contest("a-stop", &stop), contest("a-origin", &origin)];
+            judge(&all).kind
+        };
+        let near = [1.0, 2.0, 3.0];
+        assert_eq!(judge(energy, [0.1, 1.0, 2.0], near), Kind::Reproduced);
+        assert_eq!(judge(energy, [0.1, 1.0, 2.0], [1.0, 20.0, 3.0]), Kind::Partly);
+        assert_eq!(judge(energy, [0.2, 1.0, 2.0], near), Kind::NotReproduced);
+        assert_eq!(judge(energy, [0.1, f64::NAN, 2.0], near), Kind::NotReproduced);
+        assert_eq!(judge(distance, near, near), Kind::Reproduced);
+        assert_eq!(judge(distance, near, [2.0, 1.0, 3.0]), Kind::Partly);
+        assert_eq!(judge(control, near, near), Kind::Reproduced);
+        assert_eq!(judge(control, [9.0, 1.0, 1.0], [9.0, 1.0, 1.0]), Kind::NotReproduced);
+        let alone = [0, 1, 2].map(|_| with("k", "a-stop", 1.0));
+        assert_eq!(energy(&[contest("a-stop", &alone)]).kind, Kind::NotRun);
+    }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Planned {
 pub(crate) struct StoredFigure {
     id: String,
     profile: Profile,
+    /// Settings that were changed, in words; legends do not say so.
+    changes: String,
     curves: Vec<StoredCurve>,
 }
 
@@ -113,18 +115,17 @@ impl Planned {
         self.curves.iter_mut().flat_map(|curve| &mut curve.cells)
     }
 
-    /// Leaves out curves on other tasks; false if none is left of several.
+    /// Leaves out curves on other tasks; false if none is left.
     pub(crate) fn keep_tasks(&mut self, tasks: &[String]) -> bool {
-        let n = self.curves.len();
         self.curves.retain(|curve| tasks.iter().any(|task| task == curve.task));
-        n == 0 || !self.curves.is_empty()
+        !self.curves.is_empty()
     }
 
     /// What the report needs to find it again, with cells below `root`.
     ///
     /// # Errors
     /// As [`CellConfig::id`].
-    pub(crate) fn stored(&self, root: &Path) -> Result<StoredFigure> {
+    pub(crate) fn stored(&self, root: &Path, changes: &str) -> Result<StoredFigure> {
         let stored = |curve: &Curve| {
             let cells = curve.cells.iter().map(|config| cell::folder(root, config));
             Ok(StoredCurve {
@@ -135,7 +136,8 @@ impl Planned {
             })
         };
         let curves = self.curves.iter().map(stored).collect::<Result<_>>()?;
-        Ok(StoredFigure { id: self.figure.id.to_owned(), profile: self.profile, curves })
+        let (id, changes) = (self.figure.id.to_owned(), changes.to_owned());
+        Ok(StoredFigure { id, profile: self.profile, changes, curves })
     }
 }
 
@@ -152,7 +154,9 @@ fn sheet(figure: &Figure, stored: &StoredFigure) -> Sheet {
     let n_cells = stored.curves.iter().map(|curve| curve.cells.len()).sum();
     let finished = std::mem::take(&mut found.finished);
     let problems = std::mem::take(&mut found.problems);
-    figure.sheet(stored.profile, &found, n_cells, finished, problems)
+    let mut sheet = figure.sheet(stored.profile, &found, n_cells, finished, problems);
+    sheet.note += &stored.changes;
+    sheet
 }
 
 /// The cells of figures that are there and cannot be read, each with the reason and the remedy.

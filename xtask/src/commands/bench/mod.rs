@@ -103,12 +103,11 @@ impl BenchArgs {
         }
         let clock = Instant::now();
         let selected = select(&self.names)?;
+        let is_measured =
+            |family: &&plot::Family| selected.iter().any(|row| row.name.starts_with(family.prefix));
         ensure!(
-            self.horizons.is_none()
-                || plot::FAMILIES.iter().any(|family| {
-                    selected.iter().any(|row| row.name.starts_with(family.prefix))
-                }),
-            "`--horizons` draws the rows {}, and none of them is to be measured",
+            self.horizons.is_none() || plot::FAMILIES.iter().filter(is_measured).count() == 1,
+            "`--horizons` draws one picture of the rows {}: choose one of them",
             plot::FAMILIES.map(|family| format!("`{}…`", family.prefix)).join(" or ")
         );
         let mut peers = match &self.peers[..] {

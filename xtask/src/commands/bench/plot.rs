@@ -15,7 +15,7 @@ pub(super) struct Family {
     label: &'static str,
 }
 
-/// Both families. Only one of them can be drawn at a time.
+/// All families; a picture shows one.
 pub(super) const FAMILIES: [Family; 2] = [
     Family { prefix: "ddp-horizons-", horizons: &HORIZONS, label: "µs an iteration" },
     Family {
@@ -53,9 +53,9 @@ pub(super) fn horizons(rows: &[Row]) -> Option<String> {
     }
     let points = vec![(first, level * first), (last, level * last)];
     lines.push(Line { name: "∝ T".to_owned(), stroke: Stroke::Guide, points });
-    let alt = "Microseconds against the horizon, one line for each name";
+    let alt = format!("{} against the horizon, one line for each problem or route", family.label);
     let x = Scale { label: "horizon T [nodes]", marks: Marks::At(marks) };
-    plot(alt, x, family.label, lines)
+    plot(&alt, x, family.label, lines)
 }
 
 /// Problem or route, and exponent of the power of T with which its time grows.
