@@ -172,7 +172,7 @@ pub(super) fn ordered(size: &Size, order: u32, alpha: f64) -> Result<Curve> {
         1 => ("pods-first-order", "1st order"),
         _ => ("pods", "2nd order"),
     };
-    let train = size.train(size.pick(2, 60, 60), rollouts as u64 * 50, 1);
+    let train = size.train(size.pick(2, 40, 60), rollouts as u64 * 50, 1);
     let name = (format!("order-{order}-{alpha}"), format!("{name}, α = {alpha}"));
     curve(size, (&name.0, name.1), TASKS[0], (method, &settings), &train, &FIG3)
 }
@@ -182,7 +182,7 @@ pub(super) fn bptt(size: &Size, learning_rate: f64) -> Result<Curve> {
     let rollouts = size.pick(4, 64, 64);
     let settings =
         BpttSettings { rollouts, learning_rate, hidden: size.layers(), ..BpttSettings::default() };
-    let epochs = size.pick(4, 300, 300);
+    let epochs = size.pick(4, 200, 300);
     let train = size.train(epochs, rollouts as u64 * 50, size.pick(2, 5, 5));
     let name = (format!("bptt-{learning_rate}"), format!("BPTT, Adam {learning_rate}"));
     curve(size, (&name.0, name.1), TASKS[0], ("bptt", &settings), &train, &FIG3)
