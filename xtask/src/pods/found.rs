@@ -1,6 +1,6 @@
 //! What the cells of a figure have left.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::curves::{geometric, geometric_mean, lines};
 use crate::figure::UNREADABLE;
@@ -55,7 +55,7 @@ impl Found {
         found
     }
 
-    fn load(&mut self, folder: &PathBuf) -> Option<Cell> {
+    fn load(&mut self, folder: &Path) -> Option<Cell> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (kind, detail) = match cells::load(folder) {
             CellState::Complete(cell) => {

@@ -96,17 +96,18 @@ fn judge(found: &Found) -> Result<Findings> {
             continue;
         };
         let paper = PAPER.iter().find(|(task, ..)| *task == group.task);
-        let published = |pick: &dyn Fn(&([f64; 4], [f64; 4])) -> String| {
-            Entry::text(paper.map_or("–".to_owned(), |(_, costs, hours)| pick(&(*costs, *hours))))
+        let [paper_cost, paper_hours] = match paper {
+            Some((_, costs, hours)) => [costs[place].to_string(), format!("{} h", hours[place])],
+            None => ["–".to_owned(), "–".to_owned()],
         };
         costs.push(vec![
             task,
             label,
             seeds(group),
             cost,
-            published(&|(costs, _)| format!("{}", costs[place])),
+            Entry::text(paper_cost),
             seconds,
-            published(&|(_, hours)| format!("{} h", hours[place])),
+            Entry::text(paper_hours),
             rollouts,
             count(&gradients),
             count(&updates),
