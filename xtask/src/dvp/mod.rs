@@ -1,7 +1,7 @@
 //! The experiments of DVP (Parag et al., ICRA 2022): values learned from trajectory optimisation.
 //!
 //! A [`Figure`] is a set of [`Cell`]s and what is made of their results: pictures, tables and a
-//! [`Verdict`] by a written rule. Cells lie in one store, `dvp` in the output folder, and are found
+//! verdict by a written rule. Cells lie in one store, `dvp` in the output folder, and are found
 //! again by later runs and by other figures. [`loops`] has the runs of the loop, [`fits`] single
 //! regressions, [`control`] what learned values are used for, [`truth`] the long horizons they are
 //! measured against, [`ppo_critic`] all of this for the discounted problem that PPO learns too;
