@@ -88,9 +88,9 @@ pub(super) const HORIZON: u64 = 100;
 /// PODS of second order with k roll-outs an epoch.
 pub(super) fn pods(size: &Size, key: &str, task: &'static str) -> Result<Curve> {
     let (rollouts, epochs) = match key {
-        FEW => size.pick((3, 2), (16, 30), (32, 40)),
-        SMALL => size.pick((4, 2), (64, 20), (500, 20)),
-        _ => size.pick((8, 2), (256, 12), (4000, 20)),
+        FEW => size.pick((3, 2), (16, 20), (32, 40)),
+        SMALL => size.pick((4, 2), (64, 15), (500, 20)),
+        _ => size.pick((8, 2), (128, 10), (4000, 20)),
     };
     let settings = PodsSettings { rollouts, hidden: size.layers(), ..PodsSettings::second_order() };
     let train = size.train(epochs, rollouts as u64 * HORIZON, 1);
@@ -122,7 +122,7 @@ pub(super) fn baseline(size: &Size, key: &str, task: &'static str) -> Result<Cur
             ..common.clone()
         };
         let (label, settings, episodes) = match key {
-            SAC => ("SAC", spinning_up, episodes(600, 20_000, 100_000)),
+            SAC => ("SAC", spinning_up, episodes(600, 12_000, 100_000)),
             _ => ("SAC, the field's settings", common, episodes(600, 10_000, 50_000)),
         };
         let train = size.train(episodes, HORIZON, size.pick(3, 20, 20));
@@ -150,7 +150,7 @@ pub(super) fn baseline(size: &Size, key: &str, task: &'static str) -> Result<Cur
         PPO => ("PPO", spinning_up),
         _ => ("PPO, the field's settings", common),
     };
-    let train = size.train(episodes(1_200, 50_000, 200_000), HORIZON, size.pick(4, 50, 40));
+    let train = size.train(episodes(1_200, 32_000, 200_000), HORIZON, size.pick(4, 50, 40));
     curve(size, (key, label.to_owned()), task, ("ppo", &settings), &train, &discount)
 }
 

@@ -42,8 +42,8 @@ pub(super) fn sizes(profile: Profile) -> &'static str {
     match profile {
         Profile::Smoke => "Smoke profile: networks of 2×8, two epochs, a few episodes, two tasks.",
         Profile::Quick => {
-            "Quick profile: k = 64 (20 epochs) and 256 (12 epochs), 20,000 steps of SAC (2,000 of \
-             them random) and 50,000 of PPO, 100 test starts."
+            "Quick profile: k = 64 (15 epochs) and 128 (10 epochs), 12,000 steps of SAC (2,000 of \
+             them random) and 32,000 of PPO, 100 test starts."
         }
         Profile::Paper => {
             "Paper profile: k = 500 and 4000, 20 epochs, 100,000 steps of SAC and the 200,000 of PPO \

@@ -34,7 +34,7 @@ pub(super) const FIGURE: Figure = Figure {
 fn sizes(profile: Profile) -> &'static str {
     match profile {
         Profile::Smoke => "Smoke profile: k = 3, networks of 2×8, two tasks.",
-        Profile::Quick => "Quick profile: k = 16, 20,000 steps of SAC, 100 test starts.",
+        Profile::Quick => "Quick profile: k = 16, 12,000 steps of SAC, 100 test starts.",
         Profile::Paper => "Paper profile: k = 32, 100,000 steps of SAC, 1,000 test starts.",
     }
 }
