@@ -230,7 +230,8 @@ mod tests {
         // Two roll-outs of the policy an epoch, and 5, 4, 4, 3, 3, 2 others.
         assert_eq!(Column::Rollouts.of(run), [2.0 + 5.0, 6.0 + 13.0, 10.0 + 19.0, 12.0 + 21.0]);
         assert_eq!(summed(run, "gradients"), [0.0; 0]);
-        assert!((group.trend() - (6.0 / 7.0 - 1.0)).abs() < 1e-12);
+        let falling = fixture::group("k", "t", &[9.0, 8.0, 8.0, 7.0, 6.0]);
+        assert!((falling.trend() - (6.0 / 7.0 - 1.0)).abs() < 1e-12);
     }
 
     #[test]

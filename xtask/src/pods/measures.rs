@@ -200,10 +200,10 @@ mod tests {
             judge(&all).kind
         };
         let near = [1.0, 2.0, 3.0];
-        assert_eq!(judge(energy, [0.1, 1.0, 2.0], near), Kind::Reproduced);
-        assert_eq!(judge(energy, [0.1, 1.0, 2.0], [1.0, 20.0, 3.0]), Kind::Partly);
+        assert_eq!(judge(energy, [0.09, 1.0, 2.0], near), Kind::Reproduced);
+        assert_eq!(judge(energy, [0.09, 1.0, 2.0], [1.0, 20.0, 3.0]), Kind::Partly);
         assert_eq!(judge(energy, [0.2, 1.0, 2.0], near), Kind::NotReproduced);
-        assert_eq!(judge(energy, [0.1, f64::NAN, 2.0], near), Kind::NotReproduced);
+        assert_eq!(judge(energy, [0.09, f64::NAN, 2.0], near), Kind::NotReproduced);
         assert_eq!(judge(distance, near, near), Kind::Reproduced);
         assert_eq!(judge(distance, near, [2.0, 1.0, 3.0]), Kind::Partly);
         assert_eq!(judge(control, near, near), Kind::Reproduced);
