@@ -91,7 +91,9 @@ fn a_cell_that_was_damaged_is_named_and_the_others_still_count() {
     success(&mut reproduce("pods/fig3", out, &["--seeds", "1"]));
     let damaged = cells(out).remove(0);
     fs::write(damaged.join("curve.csv"), "env_steps\n").unwrap();
-    let message = refusal(&mut reproduce("pods/fig3", out, &["--seeds", "1"]));
+    let output = reproduce("pods/fig3", out, &["--seeds", "1"]).output().unwrap();
+    assert!(!output.status.success());
+    let message = text(&output.stderr);
     let name = damaged.file_name().unwrap().to_str().unwrap();
     assert!(message.contains(name) && message.contains("has no column `episodes`"), "{message}");
     let page = fs::read_to_string(out.join("reports/pods-fig3-smoke/report.md")).unwrap();
