@@ -1,12 +1,8 @@
 //! Figures that are no comparison of learning curves: what they claim, the cells they need, and the
 //! rule that judges them.
 
-use std::path::Path;
-
 use anyhow::Result;
-use serde::Deserialize;
 
-use crate::cell::with_suffix;
 use crate::plan::Profile;
 use crate::report::{
     FinishedCell, Illustration, Kind, Problem, Sheet, ShownRollout, Table, Verdict,
@@ -128,15 +124,4 @@ impl<C, F> Figure<C, F> {
 /// A verdict on what has not been run.
 pub(crate) fn not_run(ours: String, reason: String) -> Verdict {
     Verdict { kind: Kind::NotRun, ours, reason }
-}
-
-/// What `<id>.failed/error.json` says of a cell that is not whole, if there is one.
-pub(crate) fn failure(folder: &Path) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Failure {
-        error: String,
-    }
-    let file = with_suffix(folder, ".failed").join("error.json");
-    let text = std::fs::read_to_string(file).ok()?;
-    serde_json::from_str::<Failure>(&text).ok().map(|failure| failure.error)
 }

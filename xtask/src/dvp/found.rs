@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use agents::RESULT_FILE;
 use anyhow::{Context as _, Result};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::cell::{Cell, Experiment, TIMING_FILE, Timing, read_json};
 use super::truth::TruthData;
-use crate::figure::{UNREADABLE, failure};
+use crate::cell::with_suffix;
+use crate::figure::UNREADABLE;
 use crate::report::{FinishedCell, Problem};
 
 /// Everything a figure's cells have left.
@@ -97,4 +99,14 @@ fn read(folder: &Path) -> Result<(Cell, serde_json::Value, Timing)> {
     // Times are no part of the result: a cell without them is whole.
     let timing = read_json(&folder.join(TIMING_FILE)).unwrap_or_default();
     Ok((Cell::read(folder)?, super::cell::load(folder)?, timing))
+}
+
+/// What `<id>.failed/error.json` says, if there is one.
+fn failure(folder: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Failure {
+        error: String,
+    }
+    let file = with_suffix(folder, ".failed").join("error.json");
+    read_json::<Failure>(&file).ok().map(|failure| failure.error)
 }
