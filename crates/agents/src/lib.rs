@@ -24,6 +24,7 @@
 //!   task, [`ValuePlanner`] is the controller that comes out.
 //! - [`Pods`] and [`Bptt`]: policies from roll-outs in the nominal model, improved one by one or by their
 //!   gradient; [`PolicySearchLearner`] runs either.
+//! - [`svg`]: stochastic value gradients and the dynamics they learn; [`SvgLearner`] runs them on a task.
 //! - [`Learner`]: what every method offers; [`methods`]: methods by name with their settings.
 //! - [`train`]: the loop with evaluation, logs, checkpoints, early stop and resume; [`Observer`]
 //!   watches it.
@@ -48,6 +49,7 @@ mod evaluation;
 mod learner;
 mod logs;
 mod methods;
+mod metrics;
 mod normalized_policy;
 mod off_policy;
 mod off_policy_learner;
@@ -66,6 +68,8 @@ mod rows;
 mod sac;
 mod sac_settings;
 mod sample_gradient;
+pub mod svg;
+mod svg_learner;
 mod td3;
 pub mod tensorboard;
 mod threads;
@@ -97,6 +101,7 @@ pub use ppo_settings::{PpoSettings, PpoWeights};
 /// The pools in which this crate works, for callers that size one.
 pub use sac::{Sac, SacLearner, Temperature, UpdateReport};
 pub use sac_settings::{GradientTarget, SacSettings, ValueGradientSettings};
+pub use svg_learner::SvgLearner;
 pub use td3::{Td3, Td3Learner, Td3Report, Td3Settings};
 pub use train::{
     NETWORKS_FILE, Observer, Outcome, RESULT_FILE, RunResult, Silent, Training,

@@ -6,10 +6,11 @@ use dynamics::Task;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::svg::{Estimator, SvgSettings};
 use crate::{
     BpttSettings, DvpLearner, DvpLearnerSettings, LearnError, Learner, PodsSettings,
     PolicySearchLearner, PpoLearner, PpoSettings, SacLearner, SacSettings, StoredPolicy,
-    Td3Learner, Td3Settings, ValuePlanner,
+    SvgLearner, Td3Learner, Td3Settings, ValuePlanner,
 };
 
 /// A learner at the start of a run, or why there is none.
@@ -69,7 +70,22 @@ impl Method {
     }
 }
 
-const METHODS: [Method; 10] = [
+/// A stochastic value gradient from its name, its label, its summary and what makes it different.
+macro_rules! svg_method {
+    ($name:literal, $label:literal, $summary:literal, $estimator:expr) => {
+        Method {
+            name: $name,
+            label: $label,
+            summary: $summary,
+            settings: || to_table($name, &SvgSettings::of($estimator)),
+            train: train_svg,
+            build: build_svg,
+            load: load_actor,
+        }
+    };
+}
+
+const METHODS: [Method; 18] = [
     Method {
         name: "sac",
         label: "SAC",
@@ -161,6 +177,49 @@ const METHODS: [Method; 10] = [
         build: build_bptt,
         load: load_actor,
     },
+    svg_method!(
+        "svg-inf",
+        "SVG(∞)",
+        "value gradient back along the observed episode, through a learned model",
+        Estimator::Infinite
+    ),
+    svg_method!(
+        "svg-planner",
+        "planner",
+        "the same along an episode that the model imagines",
+        Estimator::Planner
+    ),
+    svg_method!(
+        "svg-1",
+        "SVG(1)",
+        "one step of a learned model and a value function, on the episode under way",
+        Estimator::One
+    ),
+    svg_method!(
+        "svg-1-er",
+        "SVG(1)-ER",
+        "the same on remembered transitions with importance weights",
+        Estimator::OneReplay
+    ),
+    svg_method!("svg-k", "SVG(k)-ER", "k remembered steps and a value function", Estimator::Steps),
+    svg_method!(
+        "svg-0",
+        "SVG(0)",
+        "through a critic Q, the noise of actions drawn anew; no model",
+        Estimator::Zero
+    ),
+    svg_method!(
+        "dpg",
+        "DPG",
+        "deterministic policy gradient as SVG(0) without noise",
+        Estimator::Deterministic
+    ),
+    svg_method!(
+        "ac",
+        "AC",
+        "actor-critic: TD error times the gradient of the log-density",
+        Estimator::ActorCritic
+    ),
 ];
 
 fn default_train(_settings: &toml::Table) -> Result<TrainSettings, LearnError> {
@@ -195,6 +254,19 @@ fn build_pods<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> Boxe
 fn build_bptt<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
     let settings = from_table("method", settings)?;
     Ok(Box::new(PolicySearchLearner::bptt(task, &settings, seed)?))
+}
+
+/// Evaluations every five episodes: episodes are long.
+fn train_svg(_settings: &toml::Table) -> Result<TrainSettings, LearnError> {
+    Ok(TrainSettings {
+        evaluate_every_episodes: 5,
+        evaluation_episodes: 32,
+        ..TrainSettings::default()
+    })
+}
+
+fn build_svg<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
+    Ok(Box::new(SvgLearner::new(task, &from_table("method", settings)?, seed)?))
 }
 
 fn load_actor<'a>(

@@ -79,6 +79,12 @@ impl<T: Real> NormalizedPolicy<T> {
         Ok(Self { net, normalization: Normalization::none(n_observations), bounds })
     }
 
+    /// The same policy with actions in another range.
+    #[must_use]
+    pub(crate) fn with_bounds(self, bounds: ActionBounds) -> Self {
+        Self { bounds, ..self }
+    }
+
     /// The network behind the normalisation.
     #[must_use]
     pub fn net(&self) -> &Mlp<T> {
@@ -117,7 +123,18 @@ impl<T: Real> NormalizedPolicy<T> {
 
     /// Writes the actions (rows of nu) for rows of inputs.
     pub fn act(&self, inputs: &[T], ws: &mut MlpWorkspace<T>, actions: &mut [f64]) {
-        let out = self.net.forward(inputs, ws);
+        self.act_with(&self.net, inputs, ws, actions);
+    }
+
+    /// [`NormalizedPolicy::act`] with another network of the same shape.
+    pub(crate) fn act_with(
+        &self,
+        net: &Mlp<T>,
+        inputs: &[T],
+        ws: &mut MlpWorkspace<T>,
+        actions: &mut [f64],
+    ) {
+        let out = net.forward(inputs, ws);
         for (index, (action, &out)) in actions.iter_mut().zip(out).enumerate() {
             let (middle, half) = self.range(index % self.nu());
             *action = middle + half * out.tanh().to_f64();

@@ -7,6 +7,7 @@ use dynamics::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::bptt::{self, BpttEpoch};
+use crate::metrics::Means;
 use crate::normalized_policy::Normalization;
 use crate::pods::{self, PodsEpoch};
 use crate::policy_search::PolicySearch;
@@ -24,7 +25,7 @@ use crate::{
 pub struct PolicySearchLearner<'a> {
     method: SearchMethod<'a>,
     task: &'a dyn Task,
-    metrics: Metrics,
+    metrics: Means,
 }
 
 enum SearchMethod<'a> {
@@ -53,14 +54,6 @@ const PODS_METRICS: [&str; 10] = [
 const BPTT_METRICS: [&str; 5] =
     ["train_return", "failures", "gradient_norm", "gradients", "other_rollouts"];
 
-/// Sums since the metrics were last taken, and how many numbers each has.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Metrics {
-    sums: Vec<f64>,
-    counts: Vec<u64>,
-}
-
 /// Everything of the state that is not a tensor.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,7 +63,7 @@ struct SavedState {
     epochs: u64,
     normalized: bool,
     adam_steps: u64,
-    metrics: Metrics,
+    metrics: Means,
 }
 
 const STATE_FILE: &str = "state.json";
@@ -89,7 +82,7 @@ impl<'a> PolicySearchLearner<'a> {
         let pods = Pods::new(task, settings, seed)?;
         let name = if settings.order == 1 { pods::FIRST_ORDER } else { pods::SECOND_ORDER };
         let method = SearchMethod::Pods { pods, name };
-        Ok(Self { method, task, metrics: Metrics::default() })
+        Ok(Self { method, task, metrics: Means::default() })
     }
 
     /// BPTT at the start of a run.
@@ -102,7 +95,7 @@ impl<'a> PolicySearchLearner<'a> {
         seed: u64,
     ) -> Result<Self, LearnError> {
         let method = SearchMethod::Bptt(Bptt::new(task, settings, seed)?);
-        Ok(Self { method, task, metrics: Metrics::default() })
+        Ok(Self { method, task, metrics: Means::default() })
     }
 
     fn search(&self) -> &PolicySearch<'a, f32> {
@@ -165,17 +158,6 @@ fn bptt_metrics(epoch: &BpttEpoch) -> [Option<f64>; BPTT_METRICS.len()] {
     ]
 }
 
-impl Metrics {
-    fn add(&mut self, values: &[Option<f64>]) {
-        self.sums.resize(values.len(), 0.0);
-        self.counts.resize(values.len(), 0);
-        for (i, value) in values.iter().enumerate() {
-            self.sums[i] += value.unwrap_or(0.0);
-            self.counts[i] += u64::from(value.is_some());
-        }
-    }
-}
-
 impl Learner for PolicySearchLearner<'_> {
     fn method(&self) -> &'static str {
         match self.method {
@@ -217,10 +199,7 @@ impl Learner for PolicySearchLearner<'_> {
 
     fn take_metrics(&mut self) -> Vec<f64> {
         let n = self.metric_names().len();
-        let Metrics { mut sums, mut counts } = std::mem::take(&mut self.metrics);
-        sums.resize(n, 0.0);
-        counts.resize(n, 0);
-        sums.iter().zip(counts).map(|(sum, count)| sum / count as f64).collect()
+        self.metrics.take(n)
     }
 
     fn save_policy(&self, path: &Path) -> Result<(), LearnError> {

@@ -290,15 +290,15 @@ fn evaluations_have_starts_in_common_and_the_measures_of_the_task() {
     assert_ne!(run(1, false), text);
 }
 
-/// A calibration with another implementation, other starts, one seed and line searches from α = 1 has
-/// 68.4 at the beginning, and 6.85 and 5.66 after 5 and 10 epochs. From the α that is the default it
-/// takes no longer to the end.
+/// A calibration with another implementation, other starts, one seed, Adam 1e-3 and line searches from
+/// α = 1 has 68.4 at the beginning, and 6.85 and 5.66 after 5 and 10 epochs. With the defaults it takes
+/// no longer to the end.
 #[test]
 fn pods_of_second_order_stills_the_pendulum_in_ten_epochs() {
     let task = pendulum(50);
     let starts = bench_tasks::test_starts(task.as_task(), 1000);
     for seed in [0, 1] {
-        let whole = PodsSettings { alpha: 1.0, ..pods(64) };
+        let whole = PodsSettings { alpha: 1.0, learning_rate: 1e-3, ..pods(64) };
         let mut pods = Pods::<f32>::new(task.as_task(), &whole, seed).unwrap();
         let mut costs = vec![test_cost(task.as_task(), pods.policy(), &starts)];
         for n_epochs in 1..=10 {

@@ -154,12 +154,8 @@ fn losses_of_one_sample_are_those_worked_by_hand() {
 fn a_step_goes_along_the_gradient_shortened_as_a_whole() {
     // An ε far beyond any gradient makes the first step −lr·g/ε: its length shows the clipping.
     let (settings, networks, batch) = networks_and_batch(20);
-    let settings = PpoSettings {
-        adam_epsilon: 1e9,
-        learning_rate: 1e9,
-        value_learning_rate: 1e9,
-        ..settings
-    };
+    let settings =
+        PpoSettings { adam_epsilon: 1e9, learning_rate: 1e9, value_learning_rate: 1e9, ..settings };
     for max_gradient_norm in [0.05, f64::INFINITY] {
         let settings = PpoSettings { max_gradient_norm, ..settings.clone() };
         let mut ppo = Ppo::new(&settings, networks.clone());

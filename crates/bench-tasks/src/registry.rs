@@ -13,8 +13,10 @@ use crate::arm::ArmSettings;
 use crate::car::{self, CarSettings};
 use crate::cartpole::{Cartpole, CartpoleSettings};
 use crate::cartpole_gym::{self, CartpoleGymSettings};
+use crate::cartpole_svg::{CartpoleSvg, CartpoleSvgSettings};
 use crate::double_pendulum::{self, DoublePendulumSettings};
 use crate::half_cheetah::{HalfCheetah, HalfCheetahSettings};
+use crate::hand_ball::{HandBall, HandBallSettings};
 use crate::hopper::{Hopper, HopperSettings};
 use crate::pendulum::{Pendulum, PendulumSettings};
 use crate::pendulum_ddp::{self, PendulumDdpSettings};
@@ -175,7 +177,7 @@ pub enum TaskError {
     },
 }
 
-const REGISTRY: [Entry; 18] = [
+const REGISTRY: [Entry; 20] = [
     CARTPOLE,
     HOPPER,
     HALF_CHEETAH,
@@ -194,6 +196,8 @@ const REGISTRY: [Entry; 18] = [
     PODS_3D_ORIGIN,
     PODS_DOUBLE_STOP,
     PODS_DOUBLE_ORIGIN,
+    HAND_BALL,
+    CARTPOLE_SVG,
 ];
 
 const CARTPOLE: Entry = Entry {
@@ -363,6 +367,28 @@ const PODS_DOUBLE_ORIGIN: Entry = pods_task!(
     3,
     PodsSettings::origin(3, 2)
 );
+
+const HAND_BALL: Entry = Entry {
+    name: "hand-ball",
+    summary: "bring a ball on a spring to its target against a random force (8 states, 2 actions)",
+    paper: "svg",
+    settings: |_| table("hand-ball", &HandBallSettings::default()),
+    build: |variant, settings| {
+        let settings = typed::<HandBallSettings>("hand-ball", settings)?;
+        Ok(Box::new(HandBall::new(variant, &settings)?))
+    },
+};
+
+const CARTPOLE_SVG: Entry = Entry {
+    name: "cartpole-svg",
+    summary: "swing up the pole of the control suite's cart (4 states, 1 action)",
+    paper: "svg",
+    settings: |_| table("cartpole-svg", &CartpoleSvgSettings::default()),
+    build: |variant, settings| {
+        let settings = typed::<CartpoleSvgSettings>("cartpole-svg", settings)?;
+        Ok(Box::new(CartpoleSvg::new(variant, &settings)?))
+    },
+};
 
 /// All tasks.
 #[must_use]

@@ -106,6 +106,12 @@ impl<'a> Environment<'a> {
         &self.x_previous
     }
 
+    /// The exogenous noise of the last step; zeros where there is no stream for it.
+    #[must_use]
+    pub fn noise(&self) -> &[f64] {
+        &self.noise
+    }
+
     /// Steps taken in this episode.
     #[must_use]
     pub fn t(&self) -> usize {

@@ -161,17 +161,11 @@ const FIG3: [(&str, &str); 2] = [("horizon", "50"), ("dt", "0.03333333333333333"
 /// A curve of figure 3: PODS of an order from the first step length `alpha`.
 pub(super) fn ordered(size: &Size, order: u32, alpha: f64) -> Result<Curve> {
     let rollouts = size.pick(4, 64, 64);
-    let settings = PodsSettings {
-        rollouts,
-        order,
-        alpha,
-        hidden: size.layers(),
-        ..PodsSettings::second_order()
+    let (method, name, defaults) = match order {
+        1 => ("pods-first-order", "1st order", PodsSettings::first_order()),
+        _ => ("pods", "2nd order", PodsSettings::second_order()),
     };
-    let (method, name) = match order {
-        1 => ("pods-first-order", "1st order"),
-        _ => ("pods", "2nd order"),
-    };
+    let settings = PodsSettings { rollouts, alpha, hidden: size.layers(), ..defaults };
     let train = size.train(size.pick(2, 40, 60), rollouts as u64 * 50, 1);
     let name = (format!("order-{order}-{alpha}"), format!("{name}, α = {alpha}"));
     curve(size, (&name.0, name.1), TASKS[0], (method, &settings), &train, &FIG3)
