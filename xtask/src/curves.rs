@@ -1,6 +1,7 @@
 //! Errors over seeds as numbers, words and lines.
 
 use crate::report::lines::{Line, Stroke};
+use crate::report::stats::interquartile_mean;
 use crate::report::{Entry, Estimate, Interval};
 
 /// Geometric mean over seeds with its 95 % bootstrap interval: errors differ by factors. A zero
@@ -47,9 +48,24 @@ pub(crate) fn entry(values: &[f64]) -> Entry {
     Entry::with(power(value.unwrap_or(f64::NAN)), detail.unwrap_or_default())
 }
 
+/// The interquartile mean over seeds with its 95 % bootstrap interval.
+pub(crate) fn interquartile(values: &[f64]) -> Estimate {
+    Estimate::of(&[values], |seeds| interquartile_mean(seeds[0]))
+}
+
 /// Geometric means with the band of their intervals; every point has the values of all seeds.
 pub(crate) fn lines(name: &str, stroke: Stroke, points: &[(f64, Vec<f64>)]) -> [Line; 2] {
-    let estimates: Vec<_> = points.iter().map(|(x, seeds)| (*x, geometric(seeds))).collect();
+    lines_of(name, stroke, points, geometric)
+}
+
+/// The same with any estimate in the place of the geometric mean.
+pub(crate) fn lines_of(
+    name: &str,
+    stroke: Stroke,
+    points: &[(f64, Vec<f64>)],
+    estimate: fn(&[f64]) -> Estimate,
+) -> [Line; 2] {
+    let estimates: Vec<_> = points.iter().map(|(x, seeds)| (*x, estimate(seeds))).collect();
     let line = |stroke, points| Line { name: name.to_owned(), stroke, points };
     let middle = estimates.iter().filter_map(|(x, e)| Some((*x, e.value?))).collect();
     let intervals = estimates.iter().filter_map(|(x, e)| Some((*x, e.interval?)));

@@ -14,7 +14,9 @@ mod plan;
 mod pods;
 mod progress;
 mod report;
+mod runs;
 mod settings;
+mod svg;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::cell::{self, CellConfig};
 use crate::dvp;
 use crate::figure::Size;
-use crate::pods;
 use crate::report::{FigureSpec, Group, Rule};
+use crate::runs;
 use crate::settings::apply_overrides;
 
 /// Size of an experiment.
@@ -190,7 +190,7 @@ impl Selection {
     pub(crate) fn plan(&self) -> Result<Vec<PlannedFigure>> {
         for name in &self.names {
             let is_learning = FIGURES.iter().any(|figure| figure.matches(name));
-            let others = || dvp::names().chain(pods::names());
+            let others = || dvp::names().chain(runs::names());
             if !is_learning && !others().any(|known| known == name) {
                 bail!(
                     "there is no paper or figure `{name}`; there are {}",
@@ -213,10 +213,10 @@ impl Selection {
                 planned.push(PlannedFigure { figure, curves: curves.collect::<Result<_>>()? });
             }
         }
-        let pods = self.plan_pods()?;
+        let runs = self.plan_runs()?;
         let curves = planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));
-        self.check_overrides(curves.chain(pods.iter().flat_map(pods::Planned::cells)))?;
-        if planned.is_empty() && pods.is_empty() && self.plan_values()?.is_empty() {
+        self.check_overrides(curves.chain(runs.iter().flat_map(runs::Planned::cells)))?;
+        if planned.is_empty() && runs.is_empty() && self.plan_values()?.is_empty() {
             bail!(
                 "no figure is left: `--task`, `--method` or `--set` have nothing in common with the \
                  names given (the figures of `dvp` take none of these options)"
@@ -238,18 +238,18 @@ impl Selection {
         dvp::plan(&self.names, &Size { profile: self.profile, seeds })
     }
 
-    /// The figures of PODS with the cells of `--task`, changed by `--set`; all are shown, whatever
+    /// The figures made of runs, with the cells of `--task`, changed by `--set`; all are shown, whatever
     /// `--method` runs. A figure on other tasks is left out.
     ///
     /// # Errors
     /// Settings that a task refuses.
-    pub(crate) fn plan_pods(&self) -> Result<Vec<pods::Planned>> {
+    pub(crate) fn plan_runs(&self) -> Result<Vec<runs::Planned>> {
         let seeds = self.n_seeds.unwrap_or_else(|| self.profile.n_seeds());
-        let mut planned = pods::plan(&self.names, &Size { profile: self.profile, seeds })?;
+        let mut planned = runs::plan(&self.names, &Size { profile: self.profile, seeds })?;
         if !self.tasks.is_empty() {
             planned.retain_mut(|figure| figure.keep_tasks(&self.tasks));
         }
-        planned.iter_mut().flat_map(pods::Planned::cells_mut).for_each(|cell| self.change(cell));
+        planned.iter_mut().flat_map(runs::Planned::cells_mut).for_each(|cell| self.change(cell));
         Ok(planned)
     }
 
@@ -311,7 +311,7 @@ fn known_names() -> Vec<String> {
     let mut names: Vec<_> = FIGURES.iter().map(|f| f.paper().to_owned()).collect();
     names.dedup();
     names.extend(FIGURES.iter().map(|f| f.id.to_owned()));
-    names.extend(dvp::names().chain(pods::names()).map(str::to_owned));
+    names.extend(dvp::names().chain(runs::names()).map(str::to_owned));
     names
 }
 

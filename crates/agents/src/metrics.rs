@@ -11,13 +11,16 @@ pub(crate) struct Means {
 }
 
 impl Means {
-    /// Takes one number of every metric, or none.
+    /// Takes one number of every metric, or none; what is not finite counts as none, since checkpoints
+    /// could not keep it.
     pub(crate) fn add(&mut self, values: &[Option<f64>]) {
         self.sums.resize(values.len(), 0.0);
         self.counts.resize(values.len(), 0);
         for (i, value) in values.iter().enumerate() {
-            self.sums[i] += value.unwrap_or(0.0);
-            self.counts[i] += u64::from(value.is_some());
+            if let Some(value) = value.filter(|value| value.is_finite()) {
+                self.sums[i] += value;
+                self.counts[i] += 1;
+            }
         }
     }
 

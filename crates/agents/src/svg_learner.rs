@@ -65,9 +65,10 @@ struct Buffers {
 
 /// Per step, update or episode: return with noise and length of training episodes; loss of the model;
 /// share of the variance of changes that one-step predictions leave unexplained, on transitions that are
-/// not learned yet; cosine between the model's ∂x'/∂a and the plant's; loss of the critic; importance
-/// weights of the policy's gradient (mean as used, largest before truncation, effective sample size and
-/// share truncated); the gradient's norm before it is shortened; mean deviation of the actions and share
+/// not learned yet; cosine between the model's ∂x'/∂a, with the noise that explains the
+/// transition held fixed, and the plant's; loss of the critic; importance
+/// weights of the policy's gradient (mean as used, mean over updates of the largest before truncation,
+/// effective sample size and share truncated); the gradient's norm before it is shortened; mean deviation of the actions and share
 /// of them beyond their range; return and length of episodes that the planner imagines.
 const METRICS: [&str; 15] = [
     "train_return",
@@ -110,7 +111,6 @@ struct SavedState {
     plant_noise: Option<StreamState>,
     adam_steps: Vec<u64>,
     critic_updates: u64,
-    statistics: [u64; 2],
     metrics: Means,
     transitions: u64,
     segments: Vec<SegmentRef>,
@@ -124,13 +124,18 @@ impl<'a> SvgLearner<'a> {
     /// A learner at the start of a run.
     ///
     /// # Errors
-    /// Settings out of range; a state that is no plain vector, a memory that cannot hold an episode.
+    /// Settings out of range; a state that is no plain vector or has angles that are wrapped; a memory that
+    /// cannot hold an episode.
     pub fn new(task: &'a dyn Task, settings: &SvgSettings, seed: u64) -> Result<Self, LearnError> {
         settings.check()?;
         let sizes = Sizes::of(task);
         let method = settings.estimator.name();
         if sizes.nx != sizes.ndx {
             let needed = "a state that is a plain vector";
+            return Err(LearnError::Unfit { method, task: task.name().to_owned(), needed });
+        }
+        if wraps(task, sizes.nx) {
+            let needed = "a state without wrapped angles, since it learns changes";
             return Err(LearnError::Unfit { method, task: task.name().to_owned(), needed });
         }
         if settings.replay_capacity < task.horizon() {
@@ -203,38 +208,41 @@ impl<'a> SvgLearner<'a> {
             self.progress.episodes += 1;
             let episode = Episode { total_reward: self.episode_return, length: self.env.t() };
             self.progress.episode = Some(episode);
-            self.take_statistics();
             let mut values = [None; METRICS.len()];
             values[0] = Some(episode.total_reward);
             values[1] = Some(episode.length as f64);
             self.metrics.add(&values);
+            self.take_statistics();
+            // An episode is explained by the policy that acted in it, with the units it acted in. The first
+            // one gives the units.
             if self.settings.estimator.is_episodic() {
                 self.learn_from_episode(episode.length)?;
             }
+            let normalization = self.normalization();
+            self.agent.normalize(&normalization);
         }
         Ok(())
     }
 
     /// Draws an action, applies it, and writes down what happened.
     fn act(&mut self) -> Result<(), LearnError> {
-        let (b, policy) = (&mut self.b, &self.agent.policy);
+        let b = &mut self.b;
         let transition = &mut b.transition;
         transition.t = self.env.t();
         transition.x.copy_from(self.env.x());
         self.task.observation().observe(&transition.x, &mut b.o);
         self.observations.push(b.o.iter().copied());
-        let stds: Vec<f64> = (0..self.sizes.nu).map(|j| policy.std(j)).collect();
         self.agent.mean_action(&transition.x, &mut b.mean);
+        let policy = &self.agent.policy;
         for (j, a) in transition.a.iter_mut().enumerate() {
             // As the memory has it, so that the density is that of what is remembered.
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "the memory is in single precision"
             )]
-            let drawn = (b.mean[j] + stds[j] * self.streams.exploration.normal()) as f32;
+            let drawn = (b.mean[j] + policy.std(j) * self.streams.exploration.normal()) as f32;
             *a = f64::from(drawn);
         }
-        let policy = &self.agent.policy;
         policy.infer_noise(&b.mean, transition.a.as_slice(), &mut b.eta);
         transition.log_prob = policy.log_density(&b.eta);
         if !transition.log_prob.is_finite() {
@@ -280,13 +288,15 @@ impl<'a> SvgLearner<'a> {
         Ok(())
     }
 
-    /// Puts the statistics of all transitions to use.
+    /// Units of observations by all transitions.
+    fn normalization(&self) -> Normalization {
+        let (mean, scale) = (self.observations.mean().to_vec(), self.observations.scale());
+        Normalization { mean, scale }
+    }
+
+    /// Puts the statistics of all transitions to use in the model.
     fn take_statistics(&mut self) {
-        let normalization = Normalization {
-            mean: self.observations.mean().to_vec(),
-            scale: self.observations.scale(),
-        };
-        self.agent.normalize(&normalization);
+        let normalization = self.normalization();
         let ndx = self.sizes.ndx;
         self.b.deviation = (0..ndx).map(|i| self.changes.deviation(i)).collect();
         let scaled = self.settings.model.as_ref().is_some_and(|model| model.scale_targets);
@@ -302,6 +312,7 @@ impl<'a> SvgLearner<'a> {
                 }
             }
             model.targets = targets;
+            model.normalization = normalization;
         }
     }
 
@@ -322,7 +333,13 @@ impl<'a> SvgLearner<'a> {
             Estimator::One | Estimator::ActorCritic => ON_POLICY.min(self.env.t() as u64),
             _ => all,
         };
-        let window = (minibatch, steps.unwrap_or(1), last);
+        // Before the episode has a minibatch, its first steps would be learned over and over.
+        if last < minibatch as u64 {
+            self.metrics.add(&values);
+            return Ok(());
+        }
+        let steps = steps.unwrap_or(1);
+        let window = ((minibatch / steps).max(1), steps, last);
         self.experience.sample(window, &mut self.streams.batch, &mut self.b.batch);
         self.learn_policy(&mut values)?;
         self.metrics.add(&values);
@@ -333,6 +350,10 @@ impl<'a> SvgLearner<'a> {
     fn learn_from_episode(&mut self, length: usize) -> Result<(), LearnError> {
         let mut values = [None; METRICS.len()];
         values[2] = self.learn_model()?;
+        if self.progress.episodes == 1 {
+            self.metrics.add(&values);
+            return Ok(());
+        }
         if self.settings.estimator == Estimator::Planner {
             let imagination = &mut self.streams.imagination;
             let mut x0 = DVector::zeros(self.sizes.nx);
@@ -377,8 +398,8 @@ impl<'a> SvgLearner<'a> {
         values: &mut [Option<f64>; METRICS.len()],
     ) -> Result<(), LearnError> {
         let report = self.agent.update_policy(&self.b.batch, &mut self.streams.update);
-        self.progress.updates += 1;
         let report = report.map_err(|error| self.update_error(error))?;
+        self.progress.updates += 1;
         if self.settings.estimator.is_weighted() {
             values[6] = Some(report.weight_mean);
             values[7] = Some(report.weight_max);
@@ -514,6 +535,12 @@ impl Learner for SvgLearner<'_> {
         let Normalization { mean, scale } = self.agent.policy.mean.normalization();
         tensors.insert_f64("mean", &[mean.len()], mean)?;
         tensors.insert_f64("scale", &[scale.len()], scale)?;
+        let statistics = [&self.observations, &self.changes];
+        for (name, statistics) in ["observations", "changes"].into_iter().zip(statistics) {
+            let numbers = statistics.numbers();
+            tensors.insert_f64(name, &[numbers.len()], &numbers)?;
+        }
+        tensors.insert_u64("statistics", &[2], &statistics.map(|statistics| statistics.n))?;
         if let Some(model) = &self.agent.model {
             let Targets { mean, scale, known } = model.targets();
             let known: Vec<u64> = known.iter().map(|&known| u64::from(known)).collect();
@@ -537,6 +564,10 @@ impl Learner for SvgLearner<'_> {
         let Sizes { ndx, no, .. } = self.sizes;
         let mean = networks.f64_of_shape("mean", &[no])?;
         let scale = networks.f64_of_shape("scale", &[no])?;
+        let observations = networks.f64_of_shape("observations", &[4 * no])?;
+        let changes = networks.f64_of_shape("changes", &[4 * ndx])?;
+        let (_, n) = networks.get_u64("statistics")?;
+        check("the entries of `statistics`", n.len(), 2)?;
         let targets = match self.agent.model {
             None => None,
             Some(_) => {
@@ -556,9 +587,14 @@ impl Learner for SvgLearner<'_> {
         for (params, loaded) in self.parameters_mut().into_iter().zip(loaded) {
             params.copy_from_slice(&loaded);
         }
-        self.agent.normalize(&Normalization { mean, scale });
+        let normalization = Normalization { mean, scale };
+        self.agent.normalize(&normalization);
+        self.observations.restore(n[0], &observations);
+        self.changes.restore(n[1], &changes);
+        self.b.deviation = (0..ndx).map(|i| self.changes.deviation(i)).collect();
         if let (Some(model), Some(targets)) = (&mut self.agent.model, targets) {
             model.targets = targets;
+            model.normalization = normalization;
         }
         Ok(())
     }
@@ -574,11 +610,6 @@ impl Learner for SvgLearner<'_> {
         for (i, adam) in self.optimizers().iter().enumerate() {
             tensors.insert_f32(&format!("adam.{i}.m"), &[adam.m().len()], adam.m())?;
             tensors.insert_f32(&format!("adam.{i}.v"), &[adam.v().len()], adam.v())?;
-        }
-        for (name, statistics) in [("observations", &self.observations), ("changes", &self.changes)]
-        {
-            let numbers = statistics.numbers();
-            tensors.insert_f64(name, &[numbers.len()], &numbers)?;
         }
         let x = self.env.x().as_slice();
         tensors.insert_f64("x", &[x.len()], x)?;
@@ -602,7 +633,6 @@ impl Learner for SvgLearner<'_> {
                 plant_noise: self.env.noise_stream().map(Stream::state),
                 adam_steps: self.optimizers().iter().map(|adam| adam.t()).collect(),
                 critic_updates: self.agent.critic_updates,
-                statistics: [self.observations.n, self.changes.n],
                 metrics: self.metrics.clone(),
                 transitions: self.experience.pushed(),
                 segments,
@@ -626,11 +656,7 @@ impl Learner for SvgLearner<'_> {
             let moment = |part| tensors.f32_of_shape(&format!("adam.{i}.{part}"), &shape);
             adam.restore(moment("m")?, moment("v")?, *steps)?;
         }
-        let Sizes { ndx, no, nx, .. } = self.sizes;
-        let [n_observations, n_changes] = saved.statistics;
-        let numbers = tensors.f64_of_shape("observations", &[4 * no])?;
-        self.observations.restore(n_observations, &numbers);
-        self.changes.restore(n_changes, &tensors.f64_of_shape("changes", &[4 * ndx])?);
+        let Sizes { ndx, nx, .. } = self.sizes;
         self.b.deviation = tensors.f64_of_shape("deviation", &[ndx])?;
         let mut experience = Experience::new(self.sizes, self.experience.capacity());
         replay_log(&mut self.log, dir, &experience)?
@@ -669,6 +695,15 @@ impl Learner for SvgLearner<'_> {
         }
         replay_log(&mut self.log, dir, &self.experience)?.retain(&listed)
     }
+}
+
+/// Whether the task brings states that it has reached into another form.
+fn wraps(task: &dyn Task, nx: usize) -> bool {
+    [-20.0, 20.0].into_iter().any(|value| {
+        let mut x = DVector::repeat(nx, value);
+        task.wrap(&mut x);
+        x.iter().any(|x| *x != value)
+    })
 }
 
 /// The replay segments below `dir`, opened at first use.

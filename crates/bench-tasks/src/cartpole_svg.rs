@@ -1,6 +1,6 @@
 //! The cart-pole of stochastic value gradients (Heess et al., NIPS 2015). The paper publishes neither the
-//! task's constants nor its reward: the plant is the DeepMind control suite's, by the same authors, with a
-//! reward that is smooth everywhere.
+//! task's constants nor its reward: the plant is the DeepMind control suite's, by the same authors, with soft
+//! stops at the ends of the track and a reward that is smooth everywhere.
 
 use std::f64::consts::PI;
 
@@ -242,7 +242,10 @@ impl BenchTask for CartpoleSvg {
                 stream.uniform(-3.0, 3.0),
                 stream.uniform(-8.0, 8.0),
             ];
-            points.push((x, dvector![stream.uniform(-1.0, 1.0)]));
+            // Away from where the stops begin.
+            if (x[0].abs() - self.settings.real.track).abs() > 0.1 {
+                points.push((x, dvector![stream.uniform(-1.0, 1.0)]));
+            }
         }
         points.truncate(n);
         points

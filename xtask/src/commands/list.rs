@@ -12,7 +12,7 @@ use crate::cell::CellConfig;
 use crate::dvp;
 use crate::figure::Size;
 use crate::plan::{Profile, Selection, figures};
-use crate::pods;
+use crate::runs;
 use crate::settings::{PRESETS, find, keys};
 
 /// Arguments of `list`.
@@ -34,7 +34,7 @@ impl ListArgs {
         let mut text = String::new();
         for Section { heading, table } in [
             figure_list()?,
-            pods_figures()?,
+            run_figures()?,
             value_figures()?,
             tasks()?,
             method_list(),
@@ -106,15 +106,15 @@ fn figure_list() -> Result<Section> {
     section(heading, figures().iter().map(|figure| (figure.id, figure.title)), steps)
 }
 
-/// The figures of PODS with the environment steps that each profile takes.
-fn pods_figures() -> Result<Section> {
+/// The figures of PODS and SVG with the environment steps that each profile takes.
+fn run_figures() -> Result<Section> {
     let steps = |id: &str, profile: Profile| {
         let size = Size { profile, seeds: profile.n_seeds() };
-        let planned = pods::plan(&[id.to_owned()], &size)?;
-        Ok(planned.iter().flat_map(pods::Planned::cells).map(CellConfig::total_steps).sum())
+        let planned = runs::plan(&[id.to_owned()], &size)?;
+        Ok(planned.iter().flat_map(runs::Planned::cells).map(CellConfig::total_steps).sum())
     };
-    let heading = "Figures of PODS (most of them share their cells)";
-    section(heading, pods::figures().map(|figure| (figure.id, figure.title)), steps)
+    let heading = "Figures of PODS and SVG (many share their cells)";
+    section(heading, runs::figures().map(|figure| (figure.id, figure.title)), steps)
 }
 
 /// The figures about learned values with the steps (epochs of regressions, solves of ground truth) that

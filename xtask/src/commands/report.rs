@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use super::print;
 use super::reproduce::{PLAN_FILE, StoredPlan, write_report};
 use crate::dvp;
-use crate::pods;
 use crate::progress::tell;
 use crate::report::{compare, unreadable_cells};
+use crate::runs;
 
 /// Arguments of `report`.
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ impl ReportArgs {
         }
         let mut unreadable = unreadable_cells(&plan.figures);
         unreadable.extend(dvp::unreadable(&plan.values));
-        unreadable.extend(pods::unreadable(&plan.pods));
+        unreadable.extend(runs::unreadable(&plan.runs));
         for text in &unreadable {
             tell(&format!("failed: {text}"));
         }

@@ -19,15 +19,15 @@ use crate::dvp;
 use crate::interrupt;
 use crate::machine;
 use crate::plan::{self, Profile, Selection};
-use crate::pods;
 use crate::progress::{Display, duration, tell};
 use crate::report::{self, FigureSpec, ReportPaths, RunInfo};
+use crate::runs;
 use crate::settings::parse_assignments;
 
 /// Arguments of `reproduce`.
 #[derive(clap::Args)]
 pub(crate) struct ReproduceArgs {
-    /// Papers (vg-sac, dvp, pods) or figures (vg-sac/fig2-cartpole, dvp/fig1); without any, the overview
+    /// Papers (vg-sac, dvp, pods, svg) or figures (vg-sac/fig2-cartpole, dvp/fig1); without any, the overview
     names: Vec<String>,
     /// Size of the experiments
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
@@ -63,9 +63,9 @@ pub(crate) struct StoredPlan {
     /// Figures about learned values.
     #[serde(default)]
     pub(crate) values: Vec<dvp::StoredFigure>,
-    /// Figures of PODS.
-    #[serde(default)]
-    pub(crate) pods: Vec<pods::StoredFigure>,
+    /// Figures made of runs.
+    #[serde(default, alias = "pods")]
+    pub(crate) runs: Vec<runs::StoredFigure>,
 }
 
 pub(crate) const PLAN_FILE: &str = "plan.json";
@@ -89,11 +89,11 @@ impl ReproduceArgs {
         };
         let planned = selection.plan()?;
         let values = selection.plan_values()?;
-        let pods = selection.plan_pods()?;
+        let runs = selection.plan_runs()?;
         let cells_dir = self.out.join("cells");
         let mut cells = BTreeMap::new();
         let curves = planned.iter().flat_map(|f| f.curves.iter().flat_map(|c| &c.cells));
-        for config in curves.chain(pods.iter().flat_map(pods::Planned::cells)) {
+        for config in curves.chain(runs.iter().flat_map(runs::Planned::cells)) {
             if selection.runs(config) {
                 cells.insert(config.id()?, config.clone());
             }
@@ -131,7 +131,7 @@ impl ReproduceArgs {
             info,
             figures: plan::figure_specs(&planned, &selection, &cells_dir)?,
             values: values.iter().map(|figure| figure.stored(&self.out)).collect::<Result<_>>()?,
-            pods: pods
+            runs: runs
                 .iter()
                 .map(|figure| figure.stored(&cells_dir, &selection.changes()))
                 .collect::<Result<_>>()?,
@@ -147,7 +147,7 @@ impl ReproduceArgs {
         }
         failures.extend(report::unreadable_cells(&plan.figures));
         failures.extend(dvp::unreadable(&plan.values));
-        failures.extend(pods::unreadable(&plan.pods));
+        failures.extend(runs::unreadable(&plan.runs));
         for failure in &failures {
             tell(&format!("failed: {failure}"));
         }
@@ -176,7 +176,7 @@ fn share_cores(n_cells: usize, jobs: usize, n_cores: usize) -> (usize, usize) {
 
 /// Writes the report of a plan, and the plan beside it.
 pub(crate) fn write_report(dir: &Path, plan: &StoredPlan) -> Result<ReportPaths> {
-    let sheets = [dvp::sheets(&plan.values), pods::sheets(&plan.pods)].concat();
+    let sheets = [dvp::sheets(&plan.values), runs::sheets(&plan.runs)].concat();
     let paths = report::build(dir, &plan.title, &plan.info, &plan.figures, sheets)?;
     let text = serde_json::to_string_pretty(plan)?;
     write_file_atomic(&dir.join(PLAN_FILE), text.as_bytes())?;

@@ -2,13 +2,10 @@
 
 use agents::{BpttSettings, PodsSettings, PpoSettings, PpoWeights, SacSettings, TrainSettings};
 use anyhow::Result;
-use bench_tasks::{Preset, Variant};
 use critics::{Activation, Initialization};
-use serde::Serialize;
 
-use super::Curve;
-use crate::cell::CellConfig;
 use crate::figure::Size;
+use crate::runs::{Curve, curve};
 
 /// The pendulums in the order of the paper's table 1.
 pub(super) const TASKS: [&str; 6] = [
@@ -58,28 +55,6 @@ impl Size {
             ..TrainSettings::default()
         }
     }
-}
-
-/// Cells that differ in their seed; `changes` are settings of the task.
-pub(super) fn curve(
-    size: &Size,
-    (key, label): (&str, String),
-    task: &'static str,
-    (method, settings): (&str, &impl Serialize),
-    train: &TrainSettings,
-    changes: &[(&str, &str)],
-) -> Result<Curve> {
-    let changes: Vec<_> =
-        changes.iter().map(|(key, value)| (format!("task.{key}"), (*value).to_owned())).collect();
-    let cells = (0..size.seeds).map(|seed| {
-        let mut config = CellConfig::new(task, Preset::Released, Variant::Real, method, seed)?;
-        config.override_all(&changes)?;
-        config.method = agents::to_table(method, settings)?;
-        config.train = agents::to_table("train", train)?;
-        Ok(config)
-    });
-    let cells = cells.collect::<Result<_>>()?;
-    Ok(Curve { key: key.to_owned(), label, task, cells })
 }
 
 /// Steps of an episode where the task says nothing else.
@@ -171,13 +146,21 @@ pub(super) fn ordered(size: &Size, order: u32, alpha: f64) -> Result<Curve> {
     curve(size, (&name.0, name.1), TASKS[0], (method, &settings), &train, &FIG3)
 }
 
-/// A curve of figure 3: BPTT with a step size of Adam.
-pub(super) fn bptt(size: &Size, learning_rate: f64) -> Result<Curve> {
+/// A curve of figure 3: BPTT with a step size of Adam, its gradients shortened to a norm if one is given.
+pub(super) fn bptt(size: &Size, learning_rate: f64, norm: Option<f64>) -> Result<Curve> {
     let rollouts = size.pick(4, 64, 64);
-    let settings =
-        BpttSettings { rollouts, learning_rate, hidden: size.layers(), ..BpttSettings::default() };
+    let settings = BpttSettings {
+        rollouts,
+        learning_rate,
+        max_gradient_norm: norm.unwrap_or(f64::INFINITY),
+        hidden: size.layers(),
+    };
     let epochs = size.pick(4, 200, 300);
     let train = size.train(epochs, rollouts as u64 * 50, size.pick(2, 5, 5));
-    let name = (format!("bptt-{learning_rate}"), format!("BPTT, Adam {learning_rate}"));
+    let mut name = (format!("bptt-{learning_rate}"), format!("BPTT, Adam {learning_rate}"));
+    if let Some(norm) = norm {
+        name.0 += &format!("-clip-{norm}");
+        name.1 += &format!(", norm at most {norm}");
+    }
     curve(size, (&name.0, name.1), TASKS[0], ("bptt", &settings), &train, &FIG3)
 }

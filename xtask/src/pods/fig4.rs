@@ -3,14 +3,13 @@
 use anyhow::Result;
 
 use super::arms::{LARGE, PPO, SAC, SMALL, baseline, pods};
-use super::found::{Column, Found, Group};
-use super::{Curve, Figure};
-use crate::cell::CellConfig;
 use crate::curves::geometric_mean;
 use crate::figure::{Findings, MIN_SEEDS, Size, not_run};
 use crate::plan::Profile;
 use crate::report::lines::{Marks, Panel, Scale, picture};
-use crate::report::{Entry, Illustration, Kind, ShownRollout, Table, Verdict, rollout};
+use crate::report::{Entry, Illustration, Kind, ShownRollout, Table, Verdict};
+use crate::runs::found::{Column, Found, Group};
+use crate::runs::{Curve, Figure};
 
 pub(super) const FIGURE: Figure = Figure {
     id: "pods/fig4",
@@ -232,32 +231,14 @@ fn decide(all: &[Contest<'_>]) -> Verdict {
 
 /// A start of the first task under the policy before training and after it.
 fn before_and_after(found: &Found) -> Vec<ShownRollout> {
-    let Some(group) = tasks(found).first().and_then(|task| found.group(task, SMALL)) else {
-        return Vec::new();
-    };
-    let (Some(run), Some(after)) = (group.runs.first(), group.rollout("After training")) else {
-        return Vec::new();
-    };
-    let rollout = untrained(run).map_err(|error| format!("{error:#}"));
-    let from = format!("Before training: {}, seed {}", group.label, run.seed);
-    vec![ShownRollout { from, rollout }, after]
-}
-
-/// The trajectory that the run's first policy would have left.
-fn untrained(run: &crate::report::cells::Cell) -> Result<rollout::Rollout> {
-    let config = CellConfig::read(&run.folder)?;
-    let task = config.build_task()?;
-    let method = agents::find_method(&config.method_name)?;
-    let learner = method.build(task.as_task(), &config.method, config.seed)?;
-    let start = &mut agents::rollout_start(config.seed);
-    let found = agents::record_rollout(task.as_task(), &mut *learner.policy()?, start)?;
-    Ok(serde_json::from_value(serde_json::to_value(found)?)?)
+    let first = tasks(found).first().and_then(|task| found.group(task, SMALL));
+    first.map_or_else(Vec::new, Group::before_and_after)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::found::fixture::{found, group};
     use super::*;
+    use crate::runs::found::fixture::{found, group};
 
     #[test]
     fn ends_and_rises_decide() {

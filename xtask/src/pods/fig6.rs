@@ -4,14 +4,14 @@ use anyhow::Result;
 
 use super::arms::{FEW, SAC, baseline, pods};
 use super::fig4::{SETTINGS, tasks, too_few};
-use super::found::{Column, Found, Group};
-use super::{Curve, Figure};
 use crate::curves::geometric_mean;
 use crate::figure::{Findings, MIN_SEEDS, Size};
 use crate::plan::Profile;
 use crate::report::lines::{Marks, Panel, Scale, picture};
 use crate::report::stats::interpolate;
 use crate::report::{Entry, Illustration, Kind, Table, Verdict};
+use crate::runs::found::{Column, Found, Group};
+use crate::runs::{Curve, Figure};
 
 pub(super) const FIGURE: Figure = Figure {
     id: "pods/fig6",

@@ -8,11 +8,11 @@ use dynamics::Stream;
 use nalgebra::{DMatrix, DVector};
 use toml::Value;
 
-use super::found::Found;
-use super::{Curve, Figure};
 use crate::figure::{Findings, Size};
 use crate::plan::Profile;
 use crate::report::{Colours, Illustration, Kind, Map, Verdict, draw_maps};
+use crate::runs::found::Found;
+use crate::runs::{Curve, Figure};
 
 pub(super) const FIGURE: Figure = Figure {
     id: "pods/fig7",

@@ -4,11 +4,11 @@ use anyhow::Result;
 
 use super::arms::is_origin;
 use super::fig4::{self, Contest, SETTINGS, panels, seeds, sizes, tasks, too_few};
-use super::found::{Column, Found};
-use super::{Curve, Figure};
 use crate::figure::{Findings, Size, not_run};
 use crate::report::lines::picture;
 use crate::report::{Entry, Illustration, Kind, Table, Verdict};
+use crate::runs::found::{Column, Found};
+use crate::runs::{Curve, Figure};
 
 pub(super) const FIG8: Figure = Figure {
     id: "pods/fig8",
@@ -172,9 +172,9 @@ fn control(all: &[Contest<'_>]) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::found::Group;
-    use super::super::found::fixture::group;
     use super::*;
+    use crate::runs::found::Group;
+    use crate::runs::found::fixture::group;
 
     /// A group whose runs have these measures at the end.
     fn with(key: &str, task: &str, value: f64) -> Group {

@@ -5,12 +5,12 @@ use anyhow::Result;
 use super::arms::{LARGE, PPO, PPO_FIELD, SAC, SAC_FIELD, SMALL, baseline};
 use super::fig3::Reached;
 use super::fig4::{self, Contest, SETTINGS, seeds, too_few};
-use super::found::{Column, Found, summed};
-use super::{Curve, Figure};
 use crate::figure::{Findings, Size};
 use crate::plan::Profile;
 use crate::report::cells::Cell;
 use crate::report::{Entry, Kind, Table, Verdict};
+use crate::runs::found::{Column, Found, summed};
+use crate::runs::{Curve, Figure};
 
 pub(super) const FIGURE: Figure = Figure {
     id: "pods/table1",
@@ -202,8 +202,8 @@ fn decide(all: &[Contest<'_>]) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::found::fixture::group;
     use super::*;
+    use crate::runs::found::fixture::group;
 
     #[test]
     fn costs_and_times_decide_and_what_never_arrives_is_not_fast() {

@@ -39,10 +39,31 @@ static CARTPOLE: Drawing = Drawing {
     strip: cartpole_strip,
 };
 
+/// The cart-pole of the control suite, whose angle is 0 upright and whose control is in units of 10 N.
+static CARTPOLE_SVG: Drawing = Drawing {
+    state_labels: &[],
+    action_labels: &["control [10 N]"],
+    angle: None,
+    caption: "The track is marked in metres, the arrow is the force on the cart; hanging at first.",
+    scene: |rollout| cartpole_scene(&turned_over(rollout)),
+    strip: |rollout| cartpole_strip(&turned_over(rollout)),
+    ..CARTPOLE
+};
+
+/// Such a roll-out in the coordinates of `cartpole`.
+fn turned_over(rollout: &Rollout) -> Rollout {
+    let mut turned = rollout.clone();
+    turned.xs.iter_mut().for_each(|x| x[1] = std::f64::consts::PI - x[1]);
+    turned.us.iter_mut().for_each(|u| u[0] *= 10.0);
+    turned
+}
+
 /// The drawing of a task; `None` where only plots can be shown.
 pub(crate) fn drawing(task: &str) -> Option<&'static Drawing> {
     match task {
         "cartpole" => Some(&CARTPOLE),
+        "cartpole-svg" => Some(&CARTPOLE_SVG),
+        "hand-ball" => Some(&chain::HAND_BALL),
         "pods-2d-stop" | "pods-2d-origin" => Some(&chain::PLANE),
         "pods-3d-stop" | "pods-3d-origin" | "pods-double-stop" | "pods-double-origin" => {
             Some(&chain::SPACE)

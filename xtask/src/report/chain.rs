@@ -31,6 +31,27 @@ pub(super) static SPACE: Drawing = Drawing {
     ..PLANE
 };
 
+/// A hand and the ball on its spring, as a mass on a handle.
+pub(super) static HAND_BALL: Drawing = Drawing {
+    action_labels: &["hand's velocity x [m/s]", "hand's velocity y [m/s]"],
+    caption: "The hand moves with the velocity that is the action; the ball hangs from it by a spring and is \
+              pushed about at random.",
+    fits: |rollout| rollout.xs[0].len() == 8 && rollout.us[0].len() == 2,
+    scene: |rollout| scene(&as_mass_on_handle(rollout), 2),
+    strip: |rollout| strip(&as_mass_on_handle(rollout), 2),
+    ..PLANE
+};
+
+/// States (hand, ball, velocity, …) as (x, x before, v, v before, p).
+fn as_mass_on_handle(rollout: &Rollout) -> Rollout {
+    let mut out = rollout.clone();
+    for x in &mut out.xs {
+        let (hand, ball, velocity) = (&x[..2], &x[2..4], &x[4..6]);
+        *x = [ball, ball, velocity, velocity, hand].concat();
+    }
+    out
+}
+
 /// Coordinates n of the masses, if states are (x, x before, v, v before, p), maybe with a flag, and
 /// actions those of a handle in `d` dimensions.
 fn dimension(rollout: &Rollout, d: usize) -> Option<usize> {

@@ -201,12 +201,10 @@ impl<'a, T: Real> Svg<'a, T> {
         &self.settings
     }
 
-    /// Takes means and scales of observations, for policy, critic and model alike.
+    /// Takes means and scales of observations for policy and critic. The model has its own, so that it
+    /// may learn with newer ones than the policy acted with.
     pub fn normalize(&mut self, normalization: &Normalization) {
         self.policy.mean.normalization = normalization.clone();
-        if let Some(model) = &mut self.model {
-            model.normalization = normalization.clone();
-        }
     }
 
     /// Writes the mean action in state `x`, in units of half the range.
@@ -258,8 +256,11 @@ impl<'a, T: Real> Svg<'a, T> {
             }
             let transition = Move { t, x: &b.x, u: &s.u, x_next: &b.x_next };
             b.reward = self.task.reward(&mut s.reward, &transition);
+            b.end = None;
+            if let Some(end) = self.task.ends(&transition, b.reward) {
+                (b.reward, b.end) = (end.reward, Some(end.end));
+            }
             total += b.reward;
-            b.end = self.task.ends(&transition, b.reward).map(|end| end.end);
             x.copy_from(&b.x_next);
             if b.end.is_some() {
                 break;
@@ -333,7 +334,7 @@ impl<'a, T: Real> Svg<'a, T> {
         let loss = model.loss_gradient(&s.changes, ws, grads, log_std_grads);
         finite("the model's loss", loss)?;
         let parts = grads.iter_mut().map(Vec::as_mut_slice).chain([log_std_grads.as_mut_slice()]);
-        shorten("the model's gradient", parts.collect(), self.settings.max_gradient_norm)?;
+        shorten("the model's gradient", parts, self.settings.max_gradient_norm)?;
         for ((net, adam), grads) in model.nets.iter_mut().zip(&mut self.optimizers.model).zip(grads)
         {
             adam.step(net.params_mut(), grads);
@@ -425,11 +426,8 @@ impl<'a, T: Real> Svg<'a, T> {
         finite("the critic's loss", loss)?;
         s.critic_grads.fill(T::ZERO);
         net.backward(&s.seed, ws, &mut s.critic_grads, None);
-        shorten(
-            "the critic's gradient",
-            vec![&mut s.critic_grads],
-            self.settings.max_gradient_norm,
-        )?;
+        let limit = self.settings.max_gradient_norm;
+        shorten("the critic's gradient", [s.critic_grads.as_mut_slice()], limit)?;
         adam.step(net.params_mut(), &s.critic_grads);
         self.critic_updates += 1;
         if self.critic_updates.is_multiple_of(settings.target_every) {
@@ -452,8 +450,12 @@ impl<'a, T: Real> Svg<'a, T> {
     ) -> Result<PolicyReport, UpdateError> {
         let mut report = self.policy_gradient(batch, noise)?;
         let s = &mut self.s;
-        let parts: Vec<&mut [T]> = vec![&mut s.policy_grads, &mut s.log_std_grads];
-        let limit = self.settings.max_gradient_norm;
+        let log_std_grads: &mut [T] = match self.settings.learn_std {
+            true => &mut s.log_std_grads,
+            false => &mut [],
+        };
+        let (parts, limit) =
+            ([s.policy_grads.as_mut_slice(), log_std_grads], self.settings.max_gradient_norm);
         report.gradient_norm = shorten("the policy's gradient", parts, limit)?;
         self.optimizers.policy.step(self.policy.mean.net_mut().params_mut(), &s.policy_grads);
         if self.settings.learn_std {
@@ -494,6 +496,8 @@ impl<'a, T: Real> Svg<'a, T> {
         }
         // Down the negative, which optimisers expect.
         let s = &mut self.s;
+        let largest = s.weights.iter().fold(0.0, |largest: f64, w| largest.max(w.abs()));
+        finite("the gradient of the return by an action", largest)?;
         s.weights.iter_mut().for_each(|w| *w = -*w);
         s.seed.resize(all.len() * nu, T::ZERO);
         self.policy.mean.seed(&s.weights, &self.w.policy, &mut s.seed);
@@ -570,19 +574,17 @@ impl<'a, T: Real> Svg<'a, T> {
         self.differentiate_ends(batch);
         let (s, policy) = (&mut self.s, &self.policy);
         s.ratios.clear();
-        let limit = match self.settings.estimator.is_weighted() {
-            true => self.settings.max_weight.unwrap_or(f64::INFINITY),
-            false => 0.0,
-        };
+        let weighted = self.settings.estimator.is_weighted();
+        let limit = self.settings.max_weight.unwrap_or(f64::INFINITY);
         let mut report = PolicyReport::default();
         for window in &batch.windows {
             let mut ratio = 1.0;
-            if limit > 0.0 {
+            if weighted {
                 let log_ratio: f64 = window
                     .clone()
                     .map(|i| policy.log_density(&s.eta[i * nu..][..nu]) - all[i].log_prob)
                     .sum();
-                ratio = log_ratio.exp();
+                ratio = log_ratio.exp().min(f64::MAX);
                 report.weight_max = report.weight_max.max(ratio);
                 report.truncated_share += f64::from(u8::from(ratio > limit));
                 ratio = ratio.min(limit);
@@ -593,7 +595,7 @@ impl<'a, T: Real> Svg<'a, T> {
         let (sum, squares) =
             s.ratios.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
         report.weight_mean = sum / n;
-        report.effective_share = sum * sum / (n * squares);
+        report.effective_share = if squares > 0.0 { sum * sum / (n * squares) } else { 0.0 };
         report.truncated_share /= n;
         let discount = self.task.discount();
         let ndx = self.sizes.ndx;
@@ -640,6 +642,15 @@ impl<'a, T: Real> Svg<'a, T> {
             let r = &mut s.reward_gradient;
             let transition = Move { t: b.t, x: &b.x, u, x_next: &b.x_next };
             task.reward_gradient(&mut s.reward, &transition, r);
+            if b.end == Some(End::Terminated) {
+                // A task may put another reward in the place of its own at an end; that one is a constant.
+                let own = task.reward(&mut s.reward, &transition);
+                if (own - b.reward).abs() > 1e-5 * own.abs().max(1.0) {
+                    for part in [&mut r.r_x, &mut r.r_u, &mut r.r_xnext] {
+                        part.fill(0.0);
+                    }
+                }
+            }
             step.r_x.copy_from(&r.r_x);
             step.r_xnext.copy_from(&r.r_xnext);
             for j in 0..nu {
@@ -770,17 +781,18 @@ fn finite(what: &'static str, value: f64) -> Result<(), UpdateError> {
 }
 
 /// Shortens gradients together to the norm `limit`; returns the norm before.
-fn shorten<T: Real>(
+fn shorten<'g, T: Real>(
     what: &'static str,
-    parts: Vec<&mut [T]>,
+    parts: impl IntoIterator<Item = &'g mut [T]>,
     limit: f64,
 ) -> Result<f64, UpdateError> {
+    let mut parts: Vec<_> = parts.into_iter().collect();
     let squares = |part: &[T]| part.iter().map(|g| g.to_f64().powi(2)).sum::<f64>();
     let norm = parts.iter().map(|part| squares(part)).sum::<f64>().sqrt();
     finite(what, norm)?;
     if norm > limit {
         let factor = T::from_f64(limit / norm);
-        for part in parts {
+        for part in &mut parts {
             part.iter_mut().for_each(|g| *g *= factor);
         }
     }

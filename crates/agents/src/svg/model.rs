@@ -63,6 +63,7 @@ pub struct ModelWorkspace<T: Real> {
     input: Vec<T>,
     o: Vec<f64>,
     a: Vec<f64>,
+    changes: Vec<f64>,
     jacobian: Vec<f64>,
     ox: DMatrix<f64>,
 }
@@ -142,6 +143,7 @@ impl<'a, T: Real> LearnedDynamics<'a, T> {
             input: vec![T::ZERO; no + nu],
             o: vec![0.0; no],
             a: vec![0.0; nu],
+            changes: vec![0.0; ndx],
             jacobian: vec![0.0; ndx * (no + nu)],
             ox: DMatrix::zeros(no, ndx),
         }
@@ -179,15 +181,14 @@ impl<'a, T: Real> LearnedDynamics<'a, T> {
         }
     }
 
-    /// σ of entry `i` in scaled units for its network's outputs, and whether it is within its range.
-    fn std(&self, i: usize, out: &[T]) -> (f64, bool) {
+    /// σ of entry `i` in scaled units for its network's outputs, and log σ before it is held in its range.
+    fn std(&self, i: usize, out: &[T]) -> (f64, f64) {
         let log_std = match self.noise {
             ModelNoise::StateDependent => out[1].to_f64(),
             ModelNoise::Constant => self.log_std[i].to_f64(),
-            ModelNoise::None => return (0.0, false),
+            ModelNoise::None => return (0.0, f64::NEG_INFINITY),
         };
-        let inside = (LOG_STD[0]..=LOG_STD[1]).contains(&log_std);
-        (log_std.clamp(LOG_STD[0], LOG_STD[1]).exp(), inside)
+        (log_std.clamp(LOG_STD[0], LOG_STD[1]).exp(), log_std)
     }
 
     /// Derivatives of μ + σξ by the networks' inputs with ξ held fixed at what explains `changes`
@@ -210,9 +211,10 @@ impl<'a, T: Real> LearnedDynamics<'a, T> {
             for (s, seed) in ws.seed.chunks_exact_mut(n_out).enumerate() {
                 seed[0] = T::from_f64(scale);
                 if self.noise == ModelNoise::StateDependent {
-                    let (_, inside) = self.std(i, &out[s * n_out..][..n_out]);
+                    let (_, log_std) = self.std(i, &out[s * n_out..][..n_out]);
                     // ∂(σξ)/∂ log σ = σξ = change − μ
                     let rest = changes[s * ndx + i] - ws.mean[s * ndx + i];
+                    let inside = (LOG_STD[0]..=LOG_STD[1]).contains(&log_std);
                     seed[1] = T::from_f64(if inside { rest } else { 0.0 });
                 }
             }
@@ -225,8 +227,9 @@ impl<'a, T: Real> LearnedDynamics<'a, T> {
     }
 
     /// Negative log-likelihood of `changes` (mean over samples and entries, constants left out; half
-    /// the mean square without noise) in scaled units, after [`LearnedDynamics::predict`]. Its gradients
-    /// are added to `grads`, one vector per network, and to `log_std_grads`.
+    /// the mean square without noise) in scaled units, after [`LearnedDynamics::predict`]. The gradients of
+    /// its *sum* over entries are added to `grads`, one vector per network, and to `log_std_grads`: each
+    /// network learns as if it were alone.
     pub fn loss_gradient(
         &self,
         changes: &[f64],
@@ -256,11 +259,15 @@ impl<'a, T: Real> LearnedDynamics<'a, T> {
                     seed[0] = T::from_f64(-weight * error);
                     continue;
                 }
-                let (std, inside) = self.std(i, out);
+                let (std, log_std) = self.std(i, out);
                 let xi = error / std;
                 loss += weight * (0.5 * xi * xi + std.ln());
                 seed[0] = T::from_f64(-weight * xi / std);
-                let slope = if inside { weight * (1.0 - xi * xi) } else { 0.0 };
+                // Beyond its range log σ only comes back.
+                let slope = weight * (1.0 - xi * xi);
+                let goes_on =
+                    (log_std < LOG_STD[0] && slope > 0.0) || (log_std > LOG_STD[1] && slope < 0.0);
+                let slope = if goes_on { 0.0 } else { slope };
                 match self.noise {
                     ModelNoise::StateDependent => seed[1] = T::from_f64(slope),
                     _ => spread += slope,
@@ -386,9 +393,11 @@ impl<T: Real> Dynamics for LearnedDynamics<'_, T> {
     ) -> Result<(), DynamicsError> {
         self.predict_physical(x, u, ws);
         // Without noise the change is its mean.
-        let changes = ws.mean.clone();
+        let mut changes = std::mem::take(&mut ws.changes);
+        changes.clone_from(&ws.mean);
         let mut jacobian = std::mem::take(&mut ws.jacobian);
         self.jacobian(&changes, ws, &mut jacobian);
+        ws.changes = changes;
         let observed = self.task.observation().jacobian();
         if let Some(observation) = observed {
             observation.linearize(x, &mut ws.ox);

@@ -101,7 +101,7 @@ pub struct SvgSettings {
     /// Gradients of the policy, the model and the critic are each shortened to this norm before Adam
     /// sees them; inf for as long as they are.
     pub max_gradient_norm: f64,
-    /// Transitions (trajectories for `svg-k`) of a step of Adam.
+    /// Transitions of a step of Adam; `svg-k` draws as many runs of k as make so many.
     pub minibatch: usize,
     /// Transitions that are remembered.
     pub replay_capacity: usize,
@@ -195,9 +195,9 @@ impl SvgSettings {
             estimator,
             steps: (estimator == Estimator::Steps).then_some(5),
             hidden: vec![100, 100],
-            learning_rate: if estimator.is_episodic() { 1e-3 } else { 3e-4 },
-            std: 0.5,
-            learn_std: estimator != Estimator::Deterministic,
+            learning_rate: 1e-3,
+            std: 0.3,
+            learn_std: false,
             max_gradient_norm: if estimator.is_episodic() { 1.0 } else { 10.0 },
             minibatch: 128,
             replay_capacity: 200_000,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ranges::{require_not_negative, require_positive};
 use crate::continuous::{GenericContinuous, Scalar, XdotHessian};
-use crate::duals::xdot_hessian_by_duals;
+use crate::duals::{real, xdot_hessian_by_duals};
 use crate::{ContinuousDynamics, DynamicsError, Linearization, SecondOrderDynamics};
 
 /// Parameters of a [`CartpoleSuite`]; the defaults are the suite's.
@@ -29,6 +29,13 @@ pub struct CartpoleSuiteParameters {
     pub pole_friction: f64,
     /// Force of a unit of control (N).
     pub gear: f64,
+    /// Half the length of the track (m).
+    pub track: f64,
+    /// Stiffness k of the stops at its ends [N/m]; 0 for a track without end. The suite's stops are stiff
+    /// constraints.
+    pub stop_stiffness: f64,
+    /// Damping τ of the stops [s/m].
+    pub stop_damping: f64,
 }
 
 impl Default for CartpoleSuiteParameters {
@@ -42,6 +49,9 @@ impl Default for CartpoleSuiteParameters {
             cart_friction: 5e-4,
             pole_friction: 2e-6,
             gear: 10.0,
+            track: 1.8,
+            stop_stiffness: 1000.0,
+            stop_damping: 0.3,
         }
     }
 }
@@ -50,9 +60,11 @@ impl Default for CartpoleSuiteParameters {
 /// not clipped.
 ///
 /// ```text
-/// (M + m) p̈ + m l cosθ θ̈ − m l sinθ θ̇² = gear·u − b ṗ
+/// (M + m) p̈ + m l cosθ θ̈ − m l sinθ θ̇² = gear·u − b ṗ + S
 /// (I + m l²) θ̈ + m l cosθ p̈ − m g l sinθ = −c θ̇
 /// ```
+///
+/// Beyond the ends of the track, δ = |p| − track > 0, its stops push back with S = −k δ sgn(p) − k τ δ ṗ.
 #[derive(Debug, Clone)]
 pub struct CartpoleSuite {
     p: CartpoleSuiteParameters,
@@ -81,11 +93,17 @@ impl CartpoleSuite {
                 ("pole_inertia", p.pole_inertia),
                 ("gravity", p.gravity),
                 ("gear", p.gear),
+                ("track", p.track),
             ],
         )?;
         require_not_negative(
             NAME,
-            &[("cart_friction", p.cart_friction), ("pole_friction", p.pole_friction)],
+            &[
+                ("cart_friction", p.cart_friction),
+                ("pole_friction", p.pole_friction),
+                ("stop_stiffness", p.stop_stiffness),
+                ("stop_damping", p.stop_damping),
+            ],
         )?;
         Ok(Self {
             p,
@@ -93,6 +111,11 @@ impl CartpoleSuite {
             moment: p.pole_mass * p.half_length,
             inertia: p.pole_inertia + p.pole_mass * p.half_length * p.half_length,
         })
+    }
+
+    /// sgn(p) beyond the ends of the track, else 0.
+    fn side(&self, position: f64) -> f64 {
+        if position.abs() > self.p.track { position.signum() } else { 0.0 }
     }
 
     /// The parameters.
@@ -107,7 +130,12 @@ impl GenericContinuous for CartpoleSuite {
     fn xdot_generic<S: Scalar>(&self, x: &[S], u: &[S], out: &mut [S]) {
         let (theta, v, w) = (x[1], x[2], x[3]);
         let (sin, cos) = theta.sin_cos();
-        let push = u[0] * self.p.gear - v * self.p.cart_friction + sin * w * w * self.moment;
+        let mut push = u[0] * self.p.gear - v * self.p.cart_friction + sin * w * w * self.moment;
+        let side = self.side(real(x[0]));
+        if side != 0.0 {
+            let depth = x[0] * side - self.p.track;
+            push -= depth * (v * self.p.stop_damping + side) * self.p.stop_stiffness;
+        }
         let torque = sin * (self.moment * self.p.gravity) - w * self.p.pole_friction;
         let coupling = cos * self.moment;
         let det = -coupling * coupling + self.mass * self.inertia;
@@ -145,7 +173,11 @@ impl ContinuousDynamics for CartpoleSuite {
         let (mass, moment, inertia) = (self.mass, self.moment, self.inertia);
         let (theta, v, w) = (x[1], x[2], x[3]);
         let (sin, cos) = theta.sin_cos();
-        let push = gear * u[0] - cart_friction * v + moment * sin * w * w;
+        let side = self.side(x[0]);
+        let depth = if side == 0.0 { 0.0 } else { side * x[0] - self.p.track };
+        let (stiffness, damping) = (self.p.stop_stiffness, self.p.stop_damping);
+        let stop = -stiffness * depth * (side + damping * v);
+        let push = gear * u[0] - cart_friction * v + moment * sin * w * w + stop;
         let torque = moment * gravity * sin - pole_friction * w;
         let (coupling, slope) = (moment * cos, -moment * sin);
         let det = mass * inertia - coupling * coupling;
@@ -156,18 +188,22 @@ impl ContinuousDynamics for CartpoleSuite {
         let torque_theta = moment * gravity * cos;
         let det_theta = -2.0 * coupling * slope;
         let push_w = 2.0 * moment * sin * w;
+        let push_p = -stiffness * side * (side + damping * v);
+        let push_v = -cart_friction - stiffness * depth * damping;
         let Linearization { fx, fu } = out;
         fx.fill(0.0);
         fx[(0, 2)] = 1.0;
         fx[(1, 3)] = 1.0;
+        fx[(2, 0)] = inertia * push_p / det;
+        fx[(3, 0)] = -coupling * push_p / det;
         fx[(2, 1)] =
             (inertia * push_theta - slope * torque - coupling * torque_theta - slide * det_theta)
                 / det;
-        fx[(2, 2)] = -inertia * cart_friction / det;
+        fx[(2, 2)] = inertia * push_v / det;
         fx[(2, 3)] = (inertia * push_w + coupling * pole_friction) / det;
         fx[(3, 1)] =
             (mass * torque_theta - slope * push - coupling * push_theta - turn * det_theta) / det;
-        fx[(3, 2)] = coupling * cart_friction / det;
+        fx[(3, 2)] = -coupling * push_v / det;
         fx[(3, 3)] = (-mass * pole_friction - coupling * push_w) / det;
         fu.fill(0.0);
         fu[(2, 0)] = inertia * gear / det;

@@ -28,10 +28,15 @@ fn period(model: &MassSpring, start: &DVector<f64>, time: f64) -> f64 {
 
 /// 0.5 m, 1 kg, released at rest at 60° in axial balance.
 fn released(k: f64, scheme: Scheme, h: f64) -> (MassSpring, DVector<f64>) {
+    released_at(FRAC_PI_3, k, scheme, h)
+}
+
+/// The same at another angle.
+fn released_at(angle: f64, k: f64, scheme: Scheme, h: f64) -> (MassSpring, DVector<f64>) {
     let link = Link { stiffness: k, ..Link::pendulum() };
     let model =
         MassSpring::new(pendulum(2, &[link]), integration(scheme, Startup::Bdf1, h)).unwrap();
-    let (p, direction) = ([0.0, 0.0], [FRAC_PI_3.sin(), -FRAC_PI_3.cos()]);
+    let (p, direction) = ([0.0, 0.0], [angle.sin(), -angle.cos()]);
     let ChainStart { x, v } = chain_start(2, &[link], &p, &direction, &[0.0, 0.0]).unwrap();
     let start = model.state(&x, &v, &p).unwrap();
     (model, start)
@@ -44,6 +49,17 @@ fn the_period_of_a_pendulum_at_each_step() {
         let found = period(&model, &start, 10.0);
         assert!((found - expected).abs() < 1e-4, "h = 1/{steps}: {found} {expected}");
     }
+}
+
+#[test]
+fn small_swings_have_the_period_of_the_mathematical_pendulum() {
+    let rigid = TAU * (0.5 / GRAVITY).sqrt();
+    assert!((rigid - 1.41850).abs() < 5e-6);
+    // The spring gives way by its static stretch.
+    let expected = TAU * ((0.5 + GRAVITY / 1e6) / GRAVITY).sqrt();
+    let (model, start) = released_at(0.01, 1e6, Scheme::Bdf2, 1.0 / 1920.0);
+    let found = period(&model, &start, 4.3);
+    assert!((found - expected).abs() < 2e-5, "{found} {expected}");
 }
 
 #[test]

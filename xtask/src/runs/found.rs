@@ -2,35 +2,42 @@
 
 use std::path::Path;
 
-use crate::curves::{geometric, geometric_mean, lines};
+use anyhow::Result;
+
+use crate::cell::CellConfig;
+use crate::curves::{geometric, geometric_mean, interquartile, lines, lines_of};
 use crate::figure::UNREADABLE;
 use crate::report::cells::{self, Cell, CellState};
 use crate::report::lines::{Line, Stroke};
-use crate::report::stats::{Reach, final_return, first_reach};
+use crate::report::stats::{Reach, final_return, first_reach, mean};
 use crate::report::{Estimate, FinishedCell, Problem, ShownRollout, rollout};
 
 use super::StoredCurve;
 
 /// Everything the cells of a figure have left.
 pub(crate) struct Found {
-    pub(super) groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
     /// Whole cells.
-    pub(super) finished: Vec<FinishedCell>,
+    pub(crate) finished: Vec<FinishedCell>,
     /// Cells that cannot be used.
-    pub(super) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// The runs of a curve, seeds in order.
-pub(super) struct Group {
-    pub(super) key: String,
-    pub(super) label: String,
-    pub(super) task: String,
-    pub(super) runs: Vec<Cell>,
+pub(crate) struct Group {
+    pub(crate) key: String,
+    pub(crate) label: String,
+    pub(crate) task: String,
+    pub(crate) runs: Vec<Cell>,
 }
 
 /// What is shown of a run at each evaluation.
 #[derive(Clone, Copy)]
-pub(super) enum Column {
+pub(crate) enum Column {
+    /// The mean return.
+    Return,
+    /// Steps of the plant.
+    EnvSteps,
     /// Minus the mean return.
     Cost,
     /// Epochs of PODS and BPTT, otherwise episodes.
@@ -44,7 +51,7 @@ pub(super) enum Column {
 }
 
 impl Found {
-    pub(super) fn read(curves: &[StoredCurve]) -> Self {
+    pub(crate) fn read(curves: &[StoredCurve]) -> Self {
         let mut found = Self { groups: Vec::new(), finished: Vec::new(), problems: Vec::new() };
         for StoredCurve { key, label, task, cells } in curves {
             let mut runs: Vec<Cell> = cells.iter().filter_map(|cell| found.load(cell)).collect();
@@ -77,30 +84,30 @@ impl Found {
     }
 
     /// The runs of a curve on a task.
-    pub(super) fn group(&self, task: &str, key: &str) -> Option<&Group> {
+    pub(crate) fn group(&self, task: &str, key: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.task == task && group.key == key)
     }
 }
 
 impl Group {
     /// Whether there are this many runs.
-    pub(super) fn has(&self, n: usize) -> bool {
+    pub(crate) fn has(&self, n: usize) -> bool {
         self.runs.len() >= n
     }
 
     /// A number of each run at the end of training: the mean of its last evaluations.
-    pub(super) fn ends(&self, column: Column) -> Vec<f64> {
+    pub(crate) fn ends(&self, column: Column) -> Vec<f64> {
         let end = |run: &Cell| final_return(&column.of(run)).unwrap_or(f64::NAN);
         self.runs.iter().map(end).collect()
     }
 
     /// Geometric mean over seeds of that number.
-    pub(super) fn end(&self, column: Column) -> Estimate {
+    pub(crate) fn end(&self, column: Column) -> Estimate {
         geometric(&self.ends(column))
     }
 
     /// Seeds at each evaluation against the mean of another column.
-    pub(super) fn points(&self, x: Column, y: Column) -> Vec<(f64, Vec<f64>)> {
+    pub(crate) fn points(&self, x: Column, y: Column) -> Vec<(f64, Vec<f64>)> {
         let columns: Vec<_> = self.runs.iter().map(|run| (x.of(run), y.of(run))).collect();
         let n = columns.iter().map(|(x, y)| x.len().min(y.len())).min().unwrap_or(0);
         let at = |i: usize| {
@@ -111,15 +118,43 @@ impl Group {
     }
 
     /// The curve with its band, without what comes before a tenth of a second.
-    pub(super) fn lines(&self, x: Column, y: Column) -> [Line; 2] {
+    pub(crate) fn lines(&self, x: Column, y: Column) -> [Line; 2] {
         let mut points = self.points(x, y);
         points.retain(|(at, _)| !matches!(x, Column::Seconds) || *at >= 0.1);
         lines(&self.label, Stroke::Plain, &points)
     }
 
+    /// The curve of interquartile means with its band, for numbers of either sign.
+    pub(crate) fn plain_lines(&self, x: Column, y: Column) -> [Line; 2] {
+        lines_of(&self.label, Stroke::Plain, &self.points(x, y), interquartile)
+    }
+
+    /// The area under each run's curve divided by its length, by trapezoids: a mean over training.
+    pub(crate) fn areas(&self, x: Column, y: Column) -> Vec<f64> {
+        self.areas_until(f64::INFINITY, x, y)
+    }
+
+    /// The same of the part up to `x` = `end`.
+    pub(crate) fn areas_until(&self, end: f64, x: Column, y: Column) -> Vec<f64> {
+        let part = |run: &Cell| {
+            let (mut x, y) = (x.of(run), y.of(run));
+            x.retain(|x| *x <= end);
+            area(&x, &y[..x.len().min(y.len())])
+        };
+        self.runs.iter().map(part).collect()
+    }
+
+    /// The mean of a column over the evaluations of each run that have it.
+    pub(crate) fn means(&self, column: Column) -> Vec<f64> {
+        let finite = |run: &Cell| -> Vec<f64> {
+            column.of(run).into_iter().filter(|value| value.is_finite()).collect()
+        };
+        self.runs.iter().map(|run| mean(&finite(run)).unwrap_or(f64::NAN)).collect()
+    }
+
     /// How much the cost has changed over the last quarter of the evaluations, as a share: by it one sees
     /// whether a curve would have gone on.
-    pub(super) fn trend(&self) -> f64 {
+    pub(crate) fn trend(&self) -> f64 {
         let points = self.points(Column::Episodes, Column::Cost);
         let mean = |i: usize| points.get(i).map_or(f64::NAN, |(_, seeds)| geometric_mean(seeds));
         let last = points.len().saturating_sub(1);
@@ -127,23 +162,31 @@ impl Group {
     }
 
     /// What `x` was for each run when the mean cost of three evaluations first fell to `level`.
-    pub(super) fn reached(&self, level: f64, x: Column) -> Vec<Reach> {
+    pub(crate) fn reached(&self, level: f64, x: Column) -> Vec<Reach> {
         let first = |run: &Cell| first_reach(&x.of(run), &run.curve.returns, -level);
         self.runs.iter().filter_map(first).collect()
     }
 
-    /// The trajectory that the first run has left.
-    pub(super) fn rollout(&self, what: &str) -> Option<ShownRollout> {
-        let run = self.runs.first()?;
-        let from = format!("{what}: {}, seed {}", self.label, run.seed);
-        Some(ShownRollout { from, rollout: rollout::load(&run.folder.join("rollout.json")) })
+    /// The trajectories that the first policy of the first run would have left and that its last one has;
+    /// none without a run.
+    pub(crate) fn before_and_after(&self) -> Vec<ShownRollout> {
+        let Some(run) = self.runs.first() else { return Vec::new() };
+        let from = |when: &str| format!("{when} training: {}, seed {}", self.label, run.seed);
+        let before = untrained(run).map_err(|error| format!("{error:#}"));
+        let after = rollout::load(&run.folder.join("rollout.json"));
+        vec![
+            ShownRollout { from: from("Before"), rollout: before },
+            ShownRollout { from: from("After"), rollout: after },
+        ]
     }
 }
 
 impl Column {
     /// Its entries in a run.
-    pub(super) fn of(self, run: &Cell) -> Vec<f64> {
+    pub(crate) fn of(self, run: &Cell) -> Vec<f64> {
         match self {
+            Self::Return => run.curve.returns.clone(),
+            Self::EnvSteps => run.curve.env_steps.clone(),
             Self::Cost => run.curve.returns.iter().map(|r| -r).collect(),
             Self::Episodes => run.curve.episodes.clone(),
             Self::Seconds => {
@@ -156,6 +199,27 @@ impl Column {
     }
 }
 
+/// Mean of a curve over its range by trapezoids; not a number below two points.
+fn area(xs: &[f64], ys: &[f64]) -> f64 {
+    let parts = xs.windows(2).zip(ys.windows(2));
+    let sum: f64 = parts.map(|(x, y)| 0.5 * (x[1] - x[0]) * (y[0] + y[1])).sum();
+    match (xs.first(), xs.last()) {
+        (Some(first), Some(last)) if last > first => sum / (last - first),
+        _ => f64::NAN,
+    }
+}
+
+/// The trajectory that the run's first policy would have left.
+fn untrained(run: &Cell) -> Result<rollout::Rollout> {
+    let config = CellConfig::read(&run.folder)?;
+    let task = config.build_task()?;
+    let method = agents::find_method(&config.method_name)?;
+    let learner = method.build(task.as_task(), &config.method, config.seed)?;
+    let start = &mut agents::rollout_start(config.seed);
+    let found = agents::record_rollout(task.as_task(), &mut *learner.policy()?, start)?;
+    Ok(serde_json::from_value(serde_json::to_value(found)?)?)
+}
+
 /// Roll-outs of every kind so far.
 fn rollouts(run: &Cell) -> Vec<f64> {
     let steps = setting(run, "task_settings.horizon");
@@ -166,7 +230,7 @@ fn rollouts(run: &Cell) -> Vec<f64> {
 
 /// Running sum of a metric of epochs, which is logged as its mean since the evaluation before; nothing
 /// where a method has no such metric.
-pub(super) fn summed(run: &Cell, metric: &str) -> Vec<f64> {
+pub(crate) fn summed(run: &Cell, metric: &str) -> Vec<f64> {
     let (mut before, mut sum) = (0.0, 0.0);
     let means = run.metrics.get(metric).into_iter().flatten();
     means
@@ -185,7 +249,7 @@ fn setting(run: &Cell, key: &str) -> f64 {
 }
 
 #[cfg(test)]
-pub(super) mod fixture {
+pub(crate) mod fixture {
     use super::*;
     use crate::report::cells::{Curve, Timing};
 
