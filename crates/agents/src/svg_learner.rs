@@ -299,7 +299,7 @@ impl<'a> SvgLearner<'a> {
         let normalization = self.normalization();
         let ndx = self.sizes.ndx;
         self.b.deviation = (0..ndx).map(|i| self.changes.deviation(i)).collect();
-        let scaled = self.settings.model.as_ref().is_some_and(|model| model.scale_targets);
+        let scaled = self.settings.model.as_ref().is_some_and(|model| model.normalize);
         if let Some(model) = &mut self.agent.model {
             let mut targets = Targets::none(ndx);
             for i in 0..ndx {
@@ -312,7 +312,9 @@ impl<'a> SvgLearner<'a> {
                 }
             }
             model.targets = targets;
-            model.normalization = normalization;
+            if scaled {
+                model.normalization = normalization;
+            }
         }
     }
 
@@ -592,9 +594,12 @@ impl Learner for SvgLearner<'_> {
         self.observations.restore(n[0], &observations);
         self.changes.restore(n[1], &changes);
         self.b.deviation = (0..ndx).map(|i| self.changes.deviation(i)).collect();
+        let scaled = self.settings.model.as_ref().is_some_and(|model| model.normalize);
         if let (Some(model), Some(targets)) = (&mut self.agent.model, targets) {
             model.targets = targets;
-            model.normalization = normalization;
+            if scaled {
+                model.normalization = normalization;
+            }
         }
         Ok(())
     }

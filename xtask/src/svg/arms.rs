@@ -14,20 +14,19 @@ use crate::runs::{Curve, curve};
 pub(super) struct Quality {
     /// Minibatches after each episode.
     pub(super) updates: usize,
-    /// Whether changes of the state are learned in units of their deviation.
+    /// Whether it sees observations and learns changes in units of their deviations.
     pub(super) scaled: bool,
 }
 
 impl Quality {
     /// Part of a curve's key, and name in tables.
     pub(super) fn name(self) -> String {
-        let units = if self.scaled { "scaled" } else { "unscaled" };
+        let units = if self.scaled { "normalised" } else { "raw" };
         format!("{units}, {}", self.updates)
     }
 }
 
-/// From poor to good. The sheet's measurements are of the unscaled ones with 2 and 10 minibatches and the
-/// scaled one.
+/// From poor to good.
 pub(super) const QUALITIES: [Quality; 4] = [
     Quality { updates: 2, scaled: false },
     Quality { updates: 10, scaled: false },
@@ -58,7 +57,7 @@ pub(super) fn hand_ball(size: &Size, estimator: Estimator, quality: Quality) -> 
     if let Some(model) = &mut settings.model {
         model.hidden = size.pick(vec![5; 2], vec![10; 2], vec![10; 2]);
         model.updates = quality.updates;
-        model.scale_targets = quality.scaled;
+        model.normalize = quality.scaled;
     }
     let (horizon, episodes) = size.pick((30, 3), (1000, 150), (1000, 400));
     let train = TrainSettings {

@@ -20,7 +20,7 @@ pub(super) const FIGURE: Figure = Figure {
             trajectories, makes little progress and ends much worse (Heess et al. 2015, figure 2 left)",
     note: SETTINGS,
     rule: "The area under a run's curve is its mean return over the first 150 episodes, by trapezoids over evaluations. \
-           Judged at the stated quality of the model: changes learned unscaled, ten minibatches after each \
+           Judged at the stated quality of the model: raw units, ten minibatches after each \
            episode. Reproduced: the probability that a run of SVG(∞) has the larger area has a 95 % \
            interval above ½ there. Partly: at another quality alone. Not reproduced: otherwise.",
     sizes,
@@ -99,8 +99,8 @@ fn judge(found: &Found) -> Result<Findings> {
     let curves = picture("Return against episodes", &shown.iter().map(panel).collect::<Vec<_>>());
     let curves = Illustration {
         name: "curves",
-        caption: "Mean return of 32 evaluation episodes without noise, by the quality of the model (units of the \
-                  targets, minibatches per episode): interquartile mean over seeds with 95 % band."
+        caption: "Mean return of 32 evaluation episodes without noise, by the quality of the model (its units, \
+                  minibatches per episode): interquartile mean over seeds with 95 % band."
             .to_owned(),
         picture: curves,
     };

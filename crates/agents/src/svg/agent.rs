@@ -218,7 +218,7 @@ impl<'a, T: Real> Svg<'a, T> {
 
     /// Fills `out` with one window: an episode from `x0` that the model imagines, with noise of the actions
     /// and of the model drawn from `noise`. It ends where the task ends it, after its horizon, or before a
-    /// state that is not finite; returns its undiscounted return.
+    /// state or a reward that is not finite; returns its undiscounted return.
     ///
     /// # Errors
     /// What the model reports.
@@ -250,12 +250,12 @@ impl<'a, T: Real> Svg<'a, T> {
             } else if let Some((nominal, scratch, _)) = &mut s.nominal {
                 nominal.any_step(scratch, &b.x, &s.u, &[], &mut b.x_next)?;
             }
-            if !b.x_next.iter().all(|x| x.is_finite()) {
+            let transition = Move { t, x: &b.x, u: &s.u, x_next: &b.x_next };
+            b.reward = self.task.reward(&mut s.reward, &transition);
+            if !(b.reward.is_finite() && b.x_next.iter().all(|x| x.is_finite())) {
                 out.pop();
                 break;
             }
-            let transition = Move { t, x: &b.x, u: &s.u, x_next: &b.x_next };
-            b.reward = self.task.reward(&mut s.reward, &transition);
             b.end = None;
             if let Some(end) = self.task.ends(&transition, b.reward) {
                 (b.reward, b.end) = (end.reward, Some(end.end));
@@ -498,13 +498,15 @@ impl<'a, T: Real> Svg<'a, T> {
         let s = &mut self.s;
         let largest = s.weights.iter().fold(0.0, |largest: f64, w| largest.max(w.abs()));
         finite("the gradient of the return by an action", largest)?;
-        s.weights.iter_mut().for_each(|w| *w = -*w);
+        // What single precision cannot hold keeps its direction; its length is cut anyway.
+        let factor = -(LARGEST / largest).min(1.0);
+        s.weights.iter_mut().chain(&mut s.log_std_weights).for_each(|w| *w *= factor);
         s.seed.resize(all.len() * nu, T::ZERO);
         self.policy.mean.seed(&s.weights, &self.w.policy, &mut s.seed);
         s.policy_grads.fill(T::ZERO);
         self.policy.mean.net().backward(&s.seed, &mut self.w.policy, &mut s.policy_grads, None);
         for (grad, weight) in s.log_std_grads.iter_mut().zip(&s.log_std_weights) {
-            *grad = T::from_f64(-weight);
+            *grad = T::from_f64(*weight);
         }
         Ok(report)
     }
@@ -726,6 +728,9 @@ impl<'a, T: Real> Svg<'a, T> {
         }
     }
 }
+
+/// Largest weight of ∂π/∂θ, far within single precision.
+const LARGEST: f64 = 1e30;
 
 /// Rows of the policy's inputs.
 fn observe<'x, T: Real>(

@@ -126,8 +126,9 @@ pub struct ModelSettings {
     pub hidden: Vec<usize>,
     /// What is known of the deviation of the changes.
     pub noise: ModelNoise,
-    /// Whether changes are learned in units of their deviation.
-    pub scale_targets: bool,
+    /// Whether observations go in, and changes come out, in units of their deviations; otherwise in those
+    /// of the task.
+    pub normalize: bool,
     /// Adam's step size.
     pub learning_rate: f64,
     /// Steps of Adam: per episode for `svg-inf` and `svg-planner`, else per step.
@@ -180,7 +181,7 @@ impl SvgSettings {
             source: ModelSource::Learned,
             hidden: vec![20, 20],
             noise: ModelNoise::StateDependent,
-            scale_targets: true,
+            normalize: true,
             learning_rate: 1e-3,
             updates: if estimator.is_episodic() { 250 } else { 1 },
         };
