@@ -238,7 +238,7 @@ fn check_against_the_return(task: &dyn Task, n: usize) {
     let size = gradient.iter().fold(1.0, |max: f64, g| max.max(g.abs()));
     let n_params = by_params.len();
     let mut value = |i: usize, shift: f64| {
-        let mut move_by = |agent: &mut Svg<'_, f64>, shift| match i.checked_sub(n_params) {
+        let move_by = |agent: &mut Svg<'_, f64>, shift| match i.checked_sub(n_params) {
             None => agent.policy.mean.net_mut().params_mut()[i] += shift,
             Some(j) => agent.policy.log_std[j] += shift,
         };
@@ -371,7 +371,7 @@ fn the_actor_critic_follows_the_error_times_the_gradient_of_the_log_density() {
         .iter()
         .map(|b| b.reward + task.discount() * value(&agent, &b.x_next) - value(&agent, &b.x))
         .collect();
-    let mut objective = |agent: &mut Svg<'_, f64>| {
+    let objective = |agent: &mut Svg<'_, f64>| {
         let mut sum = 0.0;
         for (b, error) in all.as_slice().iter().zip(&errors) {
             let (mut mean, mut eta) = ([0.0], [0.0]);
@@ -529,7 +529,7 @@ fn an_imagined_episode_follows_the_model_and_pays_the_rewards_of_the_task() {
     task.sample_x0(&mut Stream::new(0, "start", 0), &mut x0);
     let mut all = Transitions::default();
     let total = agent.imagine(&x0, &mut Stream::new(0, "imagination", 0), &mut all).unwrap();
-    assert_eq!((all.as_slice().len(), all.windows.clone()), (30, vec![0..30]));
+    assert_eq!((all.as_slice().len(), all.windows.len(), &all.windows[0]), (30, 1, &(0..30)));
     let sum: f64 = all.as_slice().iter().map(|b| b.reward).sum();
     assert!((total - sum).abs() < 1e-12);
     for pair in all.as_slice().windows(2) {

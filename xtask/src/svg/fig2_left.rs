@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(kind([level, ahead, level, level]), Kind::Reproduced);
         assert_eq!(kind([level, level, ahead, level]), Kind::Partly);
         assert_eq!(kind([level, [2.0, 1.0], level, level]), Kind::NotReproduced);
-        let one = Duel::all(&duels([ahead, level, level, level]), 4);
-        assert!(one.is_empty());
+        let three_seeds = duels([ahead, level, level, level]);
+        assert!(Duel::all(&three_seeds, 4).is_empty());
     }
 }

@@ -655,8 +655,8 @@ impl<'a, T: Real> Svg<'a, T> {
             }
             step.r_x.copy_from(&r.r_x);
             step.r_xnext.copy_from(&r.r_xnext);
-            for j in 0..nu {
-                step.r_u[j] = r.r_u[j] * self.sizes.slope(bounds, j, a[j]);
+            for (j, (out, r_u)) in step.r_u.iter_mut().zip(r.r_u.iter()).enumerate() {
+                *out = r_u * self.sizes.slope(bounds, j, a[j]);
             }
             if let Some(observation) = observation {
                 observation.linearize(&b.x, &mut s.ox);

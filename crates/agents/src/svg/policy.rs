@@ -33,7 +33,7 @@ impl<T: Real> GaussianPolicy<T> {
         let mut mean = NormalizedPolicy::random(no, &settings.hidden, shares, seed)?;
         let last = mean.net().spec().n_layers() - 1;
         let head = mean.net().spec().weight(last).start..mean.net().params().len();
-        mean.net_mut().params_mut()[head].iter_mut().for_each(|p| *p = *p * T::from_f64(0.1));
+        mean.net_mut().params_mut()[head].iter_mut().for_each(|p| *p *= T::from_f64(0.1));
         Ok(Self { mean, log_std: vec![T::from_f64(settings.std.ln()); nu] })
     }
 
