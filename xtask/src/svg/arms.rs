@@ -86,7 +86,7 @@ pub(super) fn cartpole(size: &Size, estimator: Estimator, first: usize) -> Resul
             size.pick(vec![first / 20, first / 40], vec![first, first / 2], vec![first, first / 2]);
     }
     let train = TrainSettings {
-        total_steps: size.pick(1_500, 30_000, 100_000),
+        total_steps: size.pick(1_500, 40_000, 100_000),
         evaluate_every_episodes: size.pick(1, 5, 5),
         evaluation_episodes: size.pick(2, 10, 32),
         common_starts: true,

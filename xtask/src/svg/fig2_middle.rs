@@ -32,7 +32,7 @@ pub(super) fn sizes(profile: Profile) -> &'static str {
     match profile {
         Profile::Smoke => "Smoke profile: three episodes, small networks.",
         Profile::Quick => {
-            "Quick profile: 30,000 steps, minibatches of 64, policies of 2×100, critics of 200 and 100 units."
+            "Quick profile: 40,000 steps, minibatches of 64, policies of 2×100, critics of 200 and 100 units."
         }
         Profile::Paper => {
             "Paper profile: 100,000 steps, minibatches of 128, policies of 2×100, critics of 200 and 100 units."

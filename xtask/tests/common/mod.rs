@@ -40,6 +40,10 @@ pub(crate) const SMALL_PODS: [&str; 3] =
 /// See [`SMALL_PODS`].
 pub(crate) const SMALL_BPTT: [&str; 2] = ["method.hidden=[8,8]", "method.rollouts=1"];
 
+/// The same of stochastic value gradients and what they are compared with.
+pub(crate) const SMALL_SVG: [&str; 3] =
+    ["task.horizon=40", "method.hidden=[8,8]", "method.minibatch=10"];
+
 /// Settings of such a training's loop.
 pub(crate) const SHORT: [&str; 4] = [
     "train.total_steps=600",
@@ -64,10 +68,13 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
-/// `train` on the cartpole into `out` with small networks, few steps and `more` arguments.
+/// `train` on a cart-pole into `out` with small networks, few steps and `more` arguments.
 pub(crate) fn train(method: &str, out: &Path, more: &[&str]) -> Command {
-    let mut command = command(&["train", "--task", "cartpole", "--method", method]);
+    let is_svg = method.starts_with("svg") || ["dpg", "ac"].contains(&method);
+    let task = if is_svg { "cartpole-svg" } else { "cartpole" };
+    let mut command = command(&["train", "--task", task, "--method", method]);
     let small: &[&str] = match method {
+        _ if is_svg => &SMALL_SVG,
         "ppo" => &SMALL_PPO,
         "dvp" => &SMALL_DVP,
         "pods" | "pods-first-order" => &SMALL_PODS,
