@@ -141,7 +141,7 @@ pub(super) fn ordered(size: &Size, order: u32, alpha: f64) -> Result<Curve> {
         _ => ("pods", "2nd order", PodsSettings::second_order()),
     };
     let settings = PodsSettings { rollouts, alpha, hidden: size.layers(), ..defaults };
-    let train = size.train(size.pick(2, 40, 60), rollouts as u64 * 50, 1);
+    let train = size.train(size.pick(2, 60, 60), rollouts as u64 * 50, 1);
     let name = (format!("order-{order}-{alpha}"), format!("{name}, α = {alpha}"));
     curve(size, (&name.0, name.1), TASKS[0], (method, &settings), &train, &FIG3)
 }

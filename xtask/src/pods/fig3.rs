@@ -46,7 +46,7 @@ fn sizes(profile: Profile) -> &'static str {
     match profile {
         Profile::Smoke => "Smoke profile: four roll-outs an epoch, networks of 2×8, two epochs.",
         Profile::Quick => {
-            "Quick profile: 40 epochs of PODS and 200 of BPTT, 100 test starts, headline curves alone."
+            "Quick profile: 60 epochs of PODS and 200 of BPTT, 100 test starts, headline curves alone."
         }
         Profile::Paper => "Paper profile: 60 epochs of PODS and 300 of BPTT, 1,000 test starts.",
     }
