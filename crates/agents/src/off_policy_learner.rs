@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::off_policy::{Interaction, OffPolicy, Scalars, transition_shape};
 use crate::policy::narrow;
 use crate::replay::{Batch, Derivatives, Record, RecordLayout, Replay, TransitionShape};
-use crate::replay_log::{ReplayLog, SegmentRef};
+use crate::replay_log::{ReplayLog, SegmentRef, listed_segments, open_once};
 use crate::{
     Actor, Budget, Episode, LearnError, Learner, MeanPolicy, Policy, Progress, save_policy,
 };
@@ -107,7 +107,6 @@ struct SavedState {
 
 const STATE_FILE: &str = "state.json";
 const TENSOR_FILE: &str = "tensors.safetensors";
-const REPLAY_DIR: &str = "replay";
 
 impl<'a, A: OffPolicy> OffPolicyLearner<'a, A> {
     /// A learner at the start of a run.
@@ -377,7 +376,8 @@ impl<A: OffPolicy> Learner for OffPolicyLearner<'_, A> {
     }
 
     fn save(&mut self, dir: &Path, checkpoint: &mut SnapshotWriter) -> Result<(), CheckpointError> {
-        let log = replay_log(&mut self.log, dir, &self.replay)?;
+        let log =
+            open_once(&mut self.log, dir, self.replay.layout().width(), self.replay.capacity())?;
         let (first, records) = self.replay.records_from(log.end());
         if !records.is_empty() {
             log.append(first, &records)?;
@@ -441,7 +441,7 @@ impl<A: OffPolicy> Learner for OffPolicyLearner<'_, A> {
         self.agent.set_scalars(saved.scalars)?;
         let capacity = self.replay.capacity();
         let mut replay = Replay::new(*self.replay.layout(), capacity);
-        replay_log(&mut self.log, dir, &replay)?
+        open_once(&mut self.log, dir, replay.layout().width(), capacity)?
             .load(&saved.segments, &mut |number, record| replay.restore_record(number, record))?;
         if replay.pushed() != saved.transitions {
             return Err(LearnError::Mismatch {
@@ -469,33 +469,10 @@ impl<A: OffPolicy> Learner for OffPolicyLearner<'_, A> {
     }
 
     fn prune(&mut self, dir: &Path, kept: &Checkpoints) -> Result<(), CheckpointError> {
-        let mut listed = Vec::new();
-        for step in kept.steps()? {
-            let saved = kept.open(step).and_then(|s| s.json::<SavedState>(STATE_FILE));
-            match saved {
-                Ok(saved) => listed.extend(saved.segments),
-                Err(error @ CheckpointError::Io { .. }) => return Err(error),
-                // From a damaged checkpoint nobody can go on.
-                Err(_) => {}
-            }
-        }
-        replay_log(&mut self.log, dir, &self.replay)?.retain(&listed)
+        let listed = listed_segments(kept, |snapshot| {
+            Ok(snapshot.json::<SavedState>(STATE_FILE)?.segments)
+        })?;
+        open_once(&mut self.log, dir, self.replay.layout().width(), self.replay.capacity())?
+            .retain(&listed)
     }
-}
-
-/// The replay segments below `dir`, opened at first use.
-fn replay_log<'l>(
-    log: &'l mut Option<ReplayLog>,
-    dir: &Path,
-    replay: &Replay,
-) -> Result<&'l mut ReplayLog, CheckpointError> {
-    let opened = match log.take() {
-        Some(opened) => opened,
-        None => ReplayLog::open(
-            dir.join(REPLAY_DIR),
-            replay.layout().width(),
-            replay.capacity() as u64,
-        )?,
-    };
-    Ok(log.insert(opened))
 }

@@ -9,7 +9,7 @@
 //! `CSREPLAY`, version and width as `u32`, first number and count as `u64`, and the BLAKE3 hash of
 //! the records in hexadecimal digits.
 
-use critics::{CheckpointError, content_hash, write_file_atomic};
+use critics::{CheckpointError, Checkpoints, Snapshot, content_hash, write_file_atomic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"CSREPLAY";
 const VERSION: u32 = 1;
+/// Folder of the segments below that of a run.
+pub(crate) const REPLAY_DIR: &str = "replay";
 const HASH_LENGTH: usize = 64;
 const HEADER_LENGTH: usize = 32 + HASH_LENGTH;
 
@@ -51,6 +53,37 @@ pub struct ReplayLog {
     capacity: u64,
     /// The segments of this run that may still hold live records, without gap.
     segments: Vec<SegmentRef>,
+}
+
+/// The segments of the run in `dir`, opened at first use.
+pub(crate) fn open_once<'l>(
+    log: &'l mut Option<ReplayLog>,
+    dir: &Path,
+    width: usize,
+    capacity: usize,
+) -> Result<&'l mut ReplayLog, CheckpointError> {
+    let opened = match log.take() {
+        Some(opened) => opened,
+        None => ReplayLog::open(dir.join(REPLAY_DIR), width, capacity as u64)?,
+    };
+    Ok(log.insert(opened))
+}
+
+/// The segments that the kept checkpoints list, as `segments` reads them.
+pub(crate) fn listed_segments(
+    kept: &Checkpoints,
+    segments: impl Fn(&Snapshot) -> Result<Vec<SegmentRef>, CheckpointError>,
+) -> Result<Vec<SegmentRef>, CheckpointError> {
+    let mut listed = Vec::new();
+    for step in kept.steps()? {
+        match kept.open(step).and_then(|snapshot| segments(&snapshot)) {
+            Ok(segments) => listed.extend(segments),
+            Err(error @ CheckpointError::Io { .. }) => return Err(error),
+            // From a damaged checkpoint nobody can go on.
+            Err(_) => {}
+        }
+    }
+    Ok(listed)
 }
 
 impl ReplayLog {

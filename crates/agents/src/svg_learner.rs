@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::Means;
 use crate::ppo_learner::{SavedMethod, check};
-use crate::replay_log::{ReplayLog, SegmentRef};
+use crate::replay_log::{ReplayLog, SegmentRef, listed_segments, open_once};
 use crate::svg::{
     Estimator, Experience, Sizes, Statistics, Svg, SvgSettings, Targets, Transition, Transitions,
     UpdateError,
@@ -118,7 +118,6 @@ struct SavedState {
 
 const STATE_FILE: &str = "state.json";
 const TENSOR_FILE: &str = "tensors.safetensors";
-const REPLAY_DIR: &str = "replay";
 
 impl<'a> SvgLearner<'a> {
     /// A learner at the start of a run.
@@ -605,7 +604,8 @@ impl Learner for SvgLearner<'_> {
     }
 
     fn save(&mut self, dir: &Path, checkpoint: &mut SnapshotWriter) -> Result<(), CheckpointError> {
-        let log = replay_log(&mut self.log, dir, &self.experience)?;
+        let log =
+            open_once(&mut self.log, dir, self.experience.width(), self.experience.capacity())?;
         let (first, records) = self.experience.records_from(log.end());
         if !records.is_empty() {
             log.append(first, &records)?;
@@ -664,7 +664,7 @@ impl Learner for SvgLearner<'_> {
         let Sizes { ndx, nx, .. } = self.sizes;
         self.b.deviation = tensors.f64_of_shape("deviation", &[ndx])?;
         let mut experience = Experience::new(self.sizes, self.experience.capacity());
-        replay_log(&mut self.log, dir, &experience)?
+        open_once(&mut self.log, dir, experience.width(), experience.capacity())?
             .load(&saved.segments, &mut |number, record| {
                 experience.restore_record(number, record)
             })?;
@@ -688,17 +688,11 @@ impl Learner for SvgLearner<'_> {
     }
 
     fn prune(&mut self, dir: &Path, kept: &Checkpoints) -> Result<(), CheckpointError> {
-        let mut listed = Vec::new();
-        for step in kept.steps()? {
-            let saved = kept.open(step).and_then(|s| s.json::<SavedState>(STATE_FILE));
-            match saved {
-                Ok(saved) => listed.extend(saved.segments),
-                Err(error @ CheckpointError::Io { .. }) => return Err(error),
-                // From a damaged checkpoint nobody can go on.
-                Err(_) => {}
-            }
-        }
-        replay_log(&mut self.log, dir, &self.experience)?.retain(&listed)
+        let listed = listed_segments(kept, |snapshot| {
+            Ok(snapshot.json::<SavedState>(STATE_FILE)?.segments)
+        })?;
+        open_once(&mut self.log, dir, self.experience.width(), self.experience.capacity())?
+            .retain(&listed)
     }
 }
 
@@ -709,19 +703,4 @@ fn wraps(task: &dyn Task, nx: usize) -> bool {
         task.wrap(&mut x);
         x.iter().any(|x| *x != value)
     })
-}
-
-/// The replay segments below `dir`, opened at first use.
-fn replay_log<'l>(
-    log: &'l mut Option<ReplayLog>,
-    dir: &Path,
-    experience: &Experience,
-) -> Result<&'l mut ReplayLog, CheckpointError> {
-    let opened = match log.take() {
-        Some(opened) => opened,
-        None => {
-            ReplayLog::open(dir.join(REPLAY_DIR), experience.width(), experience.capacity() as u64)?
-        }
-    };
-    Ok(log.insert(opened))
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluation::{Evaluation, evaluate, record_rollout};
 use crate::logs::{CurveRow, LogMarks, RunLogs, Timing};
+use crate::replay_log::REPLAY_DIR;
 use crate::{Budget, LearnError, Learner, Progress, TrainSettings};
 
 /// Gets to see a run as it goes on.
@@ -178,7 +179,7 @@ pub fn discard_checkpoints(dir: &Path) -> Result<(), LearnError> {
         let path = path.to_owned();
         move |source| LearnError::Io { action, path, source }
     };
-    for folder in [CHECKPOINT_DIR, "replay"] {
+    for folder in [CHECKPOINT_DIR, REPLAY_DIR] {
         let path = dir.join(folder);
         if path.exists() {
             std::fs::remove_dir_all(&path).map_err(io("remove", &path))?;
