@@ -8,7 +8,7 @@ use crate::report::{
     FinishedCell, Illustration, Kind, Problem, Sheet, ShownRollout, Table, Verdict,
 };
 
-/// Complete seeds that a verdict needs.
+/// Complete seeds that a verdict needs where a figure does not ask for more.
 pub(crate) const MIN_SEEDS: usize = 3;
 
 /// Kind of the problem with cells that are there and cannot be read.
@@ -29,6 +29,8 @@ pub(crate) struct Figure<C, F> {
     pub(crate) rule: &'static str,
     /// What a profile changes, in words.
     pub(crate) sizes: fn(Profile) -> &'static str,
+    /// Complete seeds of a curve that the verdict needs.
+    pub(crate) min_seeds: usize,
     /// Whether the overview of all papers shows it.
     pub(crate) overview: bool,
     /// Every cell that it needs.
@@ -106,9 +108,9 @@ impl<C, F> Figure<C, F> {
             claim: self.claim.to_owned(),
             note: format!("{} {}", self.note, (self.sizes)(profile)).trim_end().to_owned(),
             rule: format!(
-                "{} Not run at this profile: fewer than {MIN_SEEDS} complete seeds of a curve that the \
-                 rule needs, or the smoke profile.",
-                self.rule
+                "{} Not run at this profile: fewer than {} complete seeds of a curve that the rule needs, \
+                 or the smoke profile.",
+                self.rule, self.min_seeds
             ),
             verdict,
             pictures,

@@ -25,6 +25,12 @@ impl Normalization {
         Self { mean: vec![0.0; n_observations], scale: vec![1.0; n_observations] }
     }
 
+    /// Takes over the numbers of another of the same length.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.mean.copy_from_slice(&other.mean);
+        self.scale.copy_from_slice(&other.scale);
+    }
+
     /// Entry `j` of an observation, normalised.
     pub(crate) fn apply(&self, j: usize, o: f64) -> f64 {
         (o - self.mean[j]) / self.scale[j]

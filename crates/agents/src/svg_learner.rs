@@ -61,6 +61,10 @@ struct Buffers {
     eta: Vec<f64>,
     o: Vec<f64>,
     deviation: Vec<f64>,
+    /// Of observations.
+    units: Normalization,
+    /// Where an imagined episode starts.
+    x0: DVector<f64>,
 }
 
 /// Per step, update or episode: return with noise and length of training episodes; loss of the model;
@@ -176,6 +180,8 @@ impl<'a> SvgLearner<'a> {
                 eta: vec![0.0; nu],
                 o: vec![0.0; no],
                 deviation: vec![1.0; ndx],
+                units: Normalization::none(no),
+                x0: DVector::zeros(nx),
             },
             settings: settings.clone(),
         })
@@ -217,8 +223,7 @@ impl<'a> SvgLearner<'a> {
             if self.settings.estimator.is_episodic() {
                 self.learn_from_episode(episode.length)?;
             }
-            let normalization = self.normalization();
-            self.agent.normalize(&normalization);
+            self.agent.normalize(&self.b.units);
         }
         Ok(())
     }
@@ -275,7 +280,7 @@ impl<'a> SvgLearner<'a> {
             values[3] = self.agent.prediction_error(transition, &self.b.deviation);
             if self.progress.env_steps.is_multiple_of(COSINE_EVERY) {
                 self.b.one.clear();
-                self.b.one.push(self.sizes.nx, self.sizes.nu).clone_from(transition);
+                self.b.one.push(self.sizes.nx, self.sizes.nu).copy_from(transition);
                 self.b.one.close();
                 let cosine = self.agent.control_cosine(&self.b.one);
                 values[4] = cosine.map_err(|error| self.update_error(error))?;
@@ -287,32 +292,26 @@ impl<'a> SvgLearner<'a> {
         Ok(())
     }
 
-    /// Units of observations by all transitions.
-    fn normalization(&self) -> Normalization {
-        let (mean, scale) = (self.observations.mean().to_vec(), self.observations.scale());
-        Normalization { mean, scale }
-    }
-
-    /// Puts the statistics of all transitions to use in the model.
+    /// Takes units from the statistics of all transitions, and puts those of the model to use.
     fn take_statistics(&mut self) {
-        let normalization = self.normalization();
-        let ndx = self.sizes.ndx;
-        self.b.deviation = (0..ndx).map(|i| self.changes.deviation(i)).collect();
+        let (units, changes) = (&mut self.b.units, &self.changes);
+        units.mean.copy_from_slice(self.observations.mean());
+        for (i, scale) in units.scale.iter_mut().enumerate() {
+            *scale = self.observations.scale(i);
+        }
+        for (i, deviation) in self.b.deviation.iter_mut().enumerate() {
+            *deviation = changes.deviation(i);
+        }
         let scaled = self.settings.model.as_ref().is_some_and(|model| model.normalize);
         if let Some(model) = &mut self.agent.model {
-            let mut targets = Targets::none(ndx);
-            for i in 0..ndx {
-                targets.known[i] = self.changes.is_constant(i);
-                if scaled || targets.known[i] {
-                    targets.mean[i] = self.changes.mean()[i];
-                }
-                if scaled && !targets.known[i] {
-                    targets.scale[i] = self.changes.deviation(i);
-                }
+            let Targets { mean, scale, known } = &mut model.targets;
+            for i in 0..known.len() {
+                known[i] = changes.is_constant(i);
+                mean[i] = if scaled || known[i] { changes.mean()[i] } else { 0.0 };
+                scale[i] = if scaled && !known[i] { changes.deviation(i) } else { 1.0 };
             }
-            model.targets = targets;
             if scaled {
-                model.normalization = normalization;
+                model.normalization.copy_from(units);
             }
         }
     }
@@ -356,10 +355,9 @@ impl<'a> SvgLearner<'a> {
             return Ok(());
         }
         if self.settings.estimator == Estimator::Planner {
-            let imagination = &mut self.streams.imagination;
-            let mut x0 = DVector::zeros(self.sizes.nx);
-            self.task.sample_x0(imagination, &mut x0);
-            let imagined = self.agent.imagine(&x0, imagination, &mut self.b.batch);
+            let (imagination, b) = (&mut self.streams.imagination, &mut self.b);
+            self.task.sample_x0(imagination, &mut b.x0);
+            let imagined = self.agent.imagine(&b.x0, imagination, &mut b.batch);
             let imagined = imagined.map_err(|error| self.update_error(error))?;
             let length = self.b.batch.as_slice().len();
             values[14] = Some(length as f64);

@@ -15,9 +15,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use agents::replay::{Batch, TransitionShape};
+use agents::svg::{CriticSettings, Estimator, ModelSettings, SvgSettings};
 use agents::{
     Budget, GradientTarget, Learner, Ppo, PpoBatch, PpoLearner, PpoNetworks, PpoSettings, Sac,
-    SacLearner, SacSettings, Td3, Td3Learner, Td3Settings, ValueGradientSettings,
+    SacLearner, SacSettings, SvgLearner, Td3, Td3Learner, Td3Settings, ValueGradientSettings,
 };
 use common::PointMass;
 use critics::{Activation, Mlp, MlpSpec};
@@ -221,6 +222,33 @@ fn sized_td3(settings: Td3Settings) -> Td3Settings {
     }
 }
 
+const ESTIMATORS: [Estimator; 8] = [
+    Estimator::Infinite,
+    Estimator::Planner,
+    Estimator::One,
+    Estimator::OneReplay,
+    Estimator::Steps,
+    Estimator::Zero,
+    Estimator::Deterministic,
+    Estimator::ActorCritic,
+];
+
+fn sized_svg(estimator: Estimator) -> SvgSettings {
+    let settings = SvgSettings::of(estimator);
+    SvgSettings {
+        hidden: vec![8, 8],
+        minibatch: BATCH,
+        replay_capacity: 50,
+        model: settings.model.map(|model| ModelSettings {
+            hidden: vec![5, 5],
+            updates: 2,
+            ..model
+        }),
+        critic: settings.critic.map(|critic| CriticSettings { hidden: vec![8, 8], ..critic }),
+        ..settings
+    }
+}
+
 fn sized_ppo() -> PpoSettings {
     PpoSettings {
         rollout_steps: 20,
@@ -293,6 +321,23 @@ fn steps_allocate_nothing(task: &dyn Task) {
         let source = settings.value_gradient.as_ref().map(|vg| vg.jacobians);
         let mut learner = Td3Learner::new(task, &sized_td3(settings), 0).unwrap();
         check(learner.method(), &mut learner, source);
+    }
+    // Differences of a reward copy vectors, see above.
+    let analytic = task.reward_derivative_kind() == DerivativeKind::Analytic;
+    for estimator in ESTIMATORS.into_iter().filter(|_| analytic) {
+        let mut learner = SvgLearner::new(task, &sized_svg(estimator), 0).unwrap();
+        let per_episode = match estimator {
+            Estimator::Infinite | Estimator::Planner => 1,
+            // Once the episode under way has a minibatch.
+            Estimator::One | Estimator::ActorCritic => task.horizon() + 1 - BATCH,
+            _ => task.horizon(),
+        };
+        let before = advance(&mut learner, WARM);
+        let episodes = 1000 / task.horizon();
+        let until = WARM + (episodes * task.horizon()) as u64;
+        let (taken, after) = measured(|| advance(&mut learner, until));
+        assert_eq!(after - before, (episodes * per_episode) as u64, "{}", estimator.name());
+        assert_eq!(taken, NOTHING, "{} on {}", estimator.name(), task.name());
     }
     // 40 transitions of two environments, learned from twice in batches of 16, 16 and 8.
     let mut learner = PpoLearner::new(task, &sized_ppo(), 0).unwrap();

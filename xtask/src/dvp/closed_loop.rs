@@ -26,6 +26,7 @@ pub(super) const FIGURE: Figure = Figure {
            times horizon. Partly: every horizon with the value costs less than the same horizon \
            without. Not reproduced: otherwise.",
     sizes: Size::loop_note,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

@@ -36,6 +36,7 @@ pub(super) const FIGURE: Figure = Figure {
            times what the paper plots. Reproduced: all three. Partly: one or two of them. Not \
            reproduced: none.",
     sizes: Size::truth_note,
+    min_seeds: MIN_SEEDS,
     overview: true,
     cells,
     judge,

@@ -29,6 +29,7 @@ pub(super) const FIGURE: Figure = Figure {
            with the value is nearer to the end of the path than that of the plan without. Not \
            reproduced: otherwise.",
     sizes: Size::loop_note,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

@@ -29,6 +29,7 @@ pub(super) const FIGURE: Figure = Figure {
            iteration. Reproduced: both. Partly: the short ones, or the long ones at most 6·10⁻⁴. \
            Not reproduced: otherwise.",
     sizes: Size::truth_note,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

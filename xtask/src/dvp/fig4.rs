@@ -31,6 +31,7 @@ pub(super) const FIGURE: Figure = Figure {
            without an anchor, too. Partly: with terminal costs that are held at 0 at the goal. Not \
            reproduced: otherwise.",
     sizes: Size::truth_note,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

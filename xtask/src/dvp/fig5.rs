@@ -26,6 +26,7 @@ pub(super) const FIGURE: Figure = Figure {
            network, and the value losses differ by a factor of 3 at most. Partly: the gradient \
            loss is at least twice as large. Not reproduced: otherwise.",
     sizes: Size::seeds_note,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

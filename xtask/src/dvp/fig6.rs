@@ -30,6 +30,7 @@ pub(super) const FIGURE: Figure = Figure {
            stays below 1, and the truth is odd and even as plotted at 95 % of the points. Partly: \
            below 1. Not reproduced: otherwise.",
     sizes: Size::seeds_note,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

@@ -33,6 +33,7 @@ pub(super) const FIGURE: Figure = Figure {
            (geometric mean over seeds). Not reproduced: otherwise. Where PPO's difference changes \
            its sign no value can be five times better, so that the first is hard to meet.",
     sizes: Size::seeds_note,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

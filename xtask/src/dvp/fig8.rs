@@ -27,6 +27,7 @@ pub(super) const FIGURE: Figure = Figure {
            smoother than PPO's mean actions. Partly: one of the two. Not reproduced: neither. Drawn \
            actions contain PPO's noise and are shown for comparison alone.",
     sizes: Size::seeds_note,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

@@ -29,6 +29,7 @@ pub(super) const FIGURE: Figure = Figure {
            50 and 100 samples less than order 0 with as many. Not reproduced: otherwise. On this \
            problem 10⁻³ takes fewer than 50 samples, so the comparison of the orders decides.",
     sizes: Size::fit_note,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

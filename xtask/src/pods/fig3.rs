@@ -32,6 +32,7 @@ pub(super) const FIGURE: Figure = Figure {
            second order ends at most 2 % above BPTT, and both curves of PODS end below a third of their first \
            cost. Partly: the first of these alone. Not reproduced: otherwise.",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: true,
     cells,
     judge,

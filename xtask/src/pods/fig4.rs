@@ -23,6 +23,7 @@ pub(super) const FIGURE: Figure = Figure {
            SAC and PPO (mean of the last three evaluations). Reproduced: both on every task. \
            Partly: PODS ends highest on at least half the tasks. Not reproduced: otherwise.",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

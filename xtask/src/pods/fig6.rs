@@ -26,6 +26,7 @@ pub(super) const FIGURE: Figure = Figure {
            every task. Partly: ahead on at least half the tasks, or faster on every task. Not \
            reproduced: otherwise.",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

@@ -8,7 +8,7 @@ use dynamics::Stream;
 use nalgebra::{DMatrix, DVector};
 use toml::Value;
 
-use crate::figure::{Findings, Size};
+use crate::figure::{Findings, MIN_SEEDS, Size};
 use crate::plan::Profile;
 use crate::report::{Colours, Illustration, Kind, Map, Verdict, draw_maps};
 use crate::runs::found::Found;
@@ -25,6 +25,7 @@ pub(super) const FIGURE: Figure = Figure {
            of the next state by it has an entry that is not zero. Reproduced: so for every action. Not \
            reproduced: otherwise.",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: true,
     cells,
     judge,

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::arms::is_origin;
 use super::fig4::{self, Contest, SETTINGS, panels, seeds, sizes, tasks, too_few};
-use crate::figure::{Findings, Size, not_run};
+use crate::figure::{Findings, MIN_SEEDS, Size, not_run};
 use crate::report::lines::picture;
 use crate::report::{Entry, Illustration, Kind, Table, Verdict};
 use crate::runs::found::{Column, Found};
@@ -21,6 +21,7 @@ pub(super) const FIG8: Figure = Figure {
            and of PPO's on every stop task, and SAC's within a factor of ten on every origin task. \
            Partly: the former on at least half the stop tasks. Not reproduced: otherwise.",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells: fig4::cells,
     judge: |found| {
@@ -39,6 +40,7 @@ pub(super) const FIG9: Figure = Figure {
            smaller than SAC's and PPO's on every origin task. Partly: on at least half of them. Not \
            reproduced: otherwise.",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells: |size: &Size| Ok(origins(fig4::cells(size)?)),
     judge: |found| {
@@ -56,6 +58,7 @@ pub(super) const FIG10: Figure = Figure {
            training, PODS with the least of its curves that have three seeds. Reproduced: at most 1.05 times SAC's on \
            every task. Partly: on at least half of them. Not reproduced: otherwise.",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells: fig4::cells,
     judge: |found| {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::arms::{LARGE, PPO, PPO_FIELD, SAC, SAC_FIELD, SMALL, baseline};
 use super::fig3::Reached;
 use super::fig4::{self, Contest, SETTINGS, seeds, too_few};
-use crate::figure::{Findings, Size};
+use crate::figure::{Findings, MIN_SEEDS, Size};
 use crate::plan::Profile;
 use crate::report::cells::Cell;
 use crate::report::{Entry, Kind, Table, Verdict};
@@ -28,6 +28,7 @@ pub(super) const FIGURE: Figure = Figure {
            6 times faster than SAC. Partly: PODS is best so on at least half the tasks, or 6 times \
            faster on every task. Not reproduced: otherwise.",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

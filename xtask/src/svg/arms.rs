@@ -108,9 +108,12 @@ pub(super) fn group(found: &Found, estimator: Estimator, first: usize) -> Option
     found.group(CARTPOLE, &format!("{} {critic}", estimator.name()))
 }
 
+/// Complete seeds that a verdict needs: with fewer, intervals on a single task say nothing.
+pub(super) const MIN_SEEDS: usize = 5;
+
 /// Where a rule wants more seeds.
 pub(super) fn too_few() -> Verdict {
-    let reason = format!("The rule needs {} seeds of every curve", crate::figure::MIN_SEEDS);
+    let reason = format!("The rule needs {MIN_SEEDS} seeds of every curve");
     not_run(String::new(), reason)
 }
 

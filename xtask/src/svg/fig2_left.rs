@@ -3,9 +3,11 @@
 use agents::svg::Estimator;
 use anyhow::Result;
 
-use super::arms::{HAND_BALL, HEADLINE, QUALITIES, Quality, SETTINGS, hand_ball, key, too_few};
+use super::arms::{
+    HAND_BALL, HEADLINE, MIN_SEEDS, QUALITIES, Quality, SETTINGS, hand_ball, key, too_few,
+};
 use crate::curves::geometric_mean;
-use crate::figure::{Findings, MIN_SEEDS, Size};
+use crate::figure::{Findings, Size};
 use crate::plan::Profile;
 use crate::report::lines::{Line, Marks, Panel, Scale, Stroke, picture};
 use crate::report::stats::mean;
@@ -24,6 +26,7 @@ pub(super) const FIGURE: Figure = Figure {
            episode. Reproduced: the probability that a run of SVG(∞) has the larger area has a 95 % \
            interval above ½ there. Partly: at another quality alone. Not reproduced: otherwise.",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: true,
     cells,
     judge,

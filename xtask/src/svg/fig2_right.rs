@@ -3,9 +3,9 @@
 use agents::svg::Estimator;
 use anyhow::Result;
 
-use super::arms::{SETTINGS, cartpole, group, label, too_few};
+use super::arms::{MIN_SEEDS, SETTINGS, cartpole, group, label, too_few};
 use super::fig2_middle::sizes;
-use crate::figure::{Findings, MIN_SEEDS, Size};
+use crate::figure::{Findings, Size};
 use crate::plan::Profile;
 use crate::report::lines::{Marks, Panel, Scale, picture};
 use crate::report::stats::mean;
@@ -26,6 +26,7 @@ pub(super) const FIGURE: Figure = Figure {
            exclude 0. Not reproduced: otherwise. SVG(1) with replay is judged, since the plain one has \
            learned little at any capacity within these budgets; the paper's figure has SVG(1).",
     sizes,
+    min_seeds: MIN_SEEDS,
     overview: false,
     cells,
     judge,

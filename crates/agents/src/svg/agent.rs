@@ -80,6 +80,8 @@ struct Buffers<'a, T: Real> {
     mean_scratch: MeanScratch<T>,
     o: Vec<f64>,
     u: DVector<f64>,
+    x: DVector<f64>,
+    xi: Vec<f64>,
     ox: DMatrix<f64>,
     /// Policy inputs, model or Q inputs, rows.
     inputs: Vec<T>,
@@ -98,11 +100,11 @@ struct Buffers<'a, T: Real> {
     value_gradient: Vec<T>,
     seed: Vec<T>,
     targets: Vec<f64>,
-    policy_grads: Vec<T>,
-    log_std_grads: Vec<T>,
+    /// Of the network and of log σ.
+    policy_grads: [Vec<T>; 2],
     critic_grads: Vec<T>,
+    /// Of the networks, and of log σ behind them.
     model_grads: Vec<Vec<T>>,
-    model_log_std_grads: Vec<T>,
 }
 
 impl<'a, T: Real> Svg<'a, T> {
@@ -112,7 +114,7 @@ impl<'a, T: Real> Svg<'a, T> {
     /// Layer sizes that make no network.
     pub fn new(task: &'a dyn Task, settings: &SvgSettings, seed: u64) -> Result<Self, CriticError> {
         let sizes = Sizes::of(task);
-        let Sizes { ndx, no, nu, .. } = sizes;
+        let Sizes { nx, ndx, no, nu } = sizes;
         let policy = GaussianPolicy::new(task, settings, seed)?;
         let learned = settings.model.as_ref().filter(|m| m.source == ModelSource::Learned);
         let model = learned.map(|model| LearnedDynamics::new(task, model, seed)).transpose()?;
@@ -167,6 +169,8 @@ impl<'a, T: Real> Svg<'a, T> {
                 mean_scratch: MeanScratch::default(),
                 o: vec![0.0; no],
                 u: DVector::zeros(nu),
+                x: DVector::zeros(nx),
+                xi: vec![0.0; ndx],
                 ox: DMatrix::zeros(no, ndx),
                 inputs: Vec::new(),
                 joint: Vec::new(),
@@ -182,11 +186,14 @@ impl<'a, T: Real> Svg<'a, T> {
                 value_gradient: Vec::new(),
                 seed: Vec::new(),
                 targets: Vec::new(),
-                policy_grads: vec![T::ZERO; n_policy],
-                log_std_grads: vec![T::ZERO; nu],
+                policy_grads: [n_policy, nu].map(|n| vec![T::ZERO; n]),
                 critic_grads: vec![T::ZERO; n_critic],
-                model_grads: nets.iter().map(|net| vec![T::ZERO; net.params().len()]).collect(),
-                model_log_std_grads: vec![T::ZERO; ndx],
+                model_grads: nets
+                    .iter()
+                    .map(|net| net.params().len())
+                    .chain([ndx])
+                    .map(|n| vec![T::ZERO; n])
+                    .collect(),
             },
             policy,
             model,
@@ -204,7 +211,7 @@ impl<'a, T: Real> Svg<'a, T> {
     /// Takes means and scales of observations for policy and critic. The model has its own, so that it
     /// may learn with newer ones than the policy acted with.
     pub fn normalize(&mut self, normalization: &Normalization) {
-        self.policy.mean.normalization = normalization.clone();
+        self.policy.mean.normalization.copy_from(normalization);
     }
 
     /// Writes the mean action in state `x`, in units of half the range.
@@ -229,9 +236,11 @@ impl<'a, T: Real> Svg<'a, T> {
         out: &mut Transitions,
     ) -> Result<f64, UpdateError> {
         out.clear();
-        let Sizes { nx, ndx, nu, .. } = self.sizes;
-        let (mut x, mut total) = (x0.clone(), 0.0);
-        let (mut mean, mut xi) = (vec![0.0; nu], vec![0.0; ndx]);
+        let Sizes { nx, nu, .. } = self.sizes;
+        let (mut x, mut mean) = (std::mem::take(&mut self.s.x), std::mem::take(&mut self.s.mean));
+        x.copy_from(x0);
+        mean.resize(nu, 0.0);
+        let mut total = 0.0;
         for t in 0..self.task.horizon() {
             self.mean_action(&x, &mut mean);
             let (bounds, s) = (self.task.action_bounds(), &mut self.s);
@@ -244,9 +253,9 @@ impl<'a, T: Real> Svg<'a, T> {
             }
             self.sizes.to_physical(bounds, b.a.as_slice(), s.u.as_mut_slice());
             if let (Some(model), Some(ws)) = (&self.model, &mut self.w.model) {
-                xi.iter_mut().for_each(|xi| *xi = noise.normal());
+                s.xi.iter_mut().for_each(|xi| *xi = noise.normal());
                 // The model sees the action as it was drawn.
-                model.step_share(ws, &b.x, b.a.as_slice(), &xi, &mut b.x_next);
+                model.step_share(ws, &b.x, b.a.as_slice(), &s.xi, &mut b.x_next);
             } else if let Some((nominal, scratch, _)) = &mut s.nominal {
                 nominal.any_step(scratch, &b.x, &s.u, &[], &mut b.x_next)?;
             }
@@ -266,6 +275,7 @@ impl<'a, T: Real> Svg<'a, T> {
                 break;
             }
         }
+        (self.s.x, self.s.mean) = (x, mean);
         out.close();
         Ok(total)
     }
@@ -328,17 +338,16 @@ impl<'a, T: Real> Svg<'a, T> {
         model_inputs(self.task, model, batch.as_slice(), &mut s.o, &mut s.joint);
         changes(batch.as_slice(), &mut s.changes);
         model.predict(&s.joint, ws);
-        let (grads, log_std_grads) = (&mut s.model_grads, &mut s.model_log_std_grads);
-        grads.iter_mut().for_each(|grads| grads.fill(T::ZERO));
-        log_std_grads.fill(T::ZERO);
-        let loss = model.loss_gradient(&s.changes, ws, grads, log_std_grads);
+        s.model_grads.iter_mut().for_each(|grads| grads.fill(T::ZERO));
+        let (grads, log_std_grads) = s.model_grads.split_at_mut(model.nets.len());
+        let loss = model.loss_gradient(&s.changes, ws, grads, &mut log_std_grads[0]);
         finite("the model's loss", loss)?;
-        let parts = grads.iter_mut().map(Vec::as_mut_slice).chain([log_std_grads.as_mut_slice()]);
-        shorten("the model's gradient", parts, self.settings.max_gradient_norm)?;
-        for ((net, adam), grads) in model.nets.iter_mut().zip(&mut self.optimizers.model).zip(grads)
-        {
+        shorten("the model's gradient", &mut s.model_grads, self.settings.max_gradient_norm)?;
+        let optimizers = self.optimizers.model.iter_mut();
+        for ((net, adam), grads) in model.nets.iter_mut().zip(optimizers).zip(&s.model_grads) {
             adam.step(net.params_mut(), grads);
         }
+        let log_std_grads = &s.model_grads[model.nets.len()];
         self.optimizers.model_log_std.step(&mut model.log_std, log_std_grads);
         Ok(loss)
     }
@@ -427,7 +436,7 @@ impl<'a, T: Real> Svg<'a, T> {
         s.critic_grads.fill(T::ZERO);
         net.backward(&s.seed, ws, &mut s.critic_grads, None);
         let limit = self.settings.max_gradient_norm;
-        shorten("the critic's gradient", [s.critic_grads.as_mut_slice()], limit)?;
+        shorten("the critic's gradient", std::slice::from_mut(&mut s.critic_grads), limit)?;
         adam.step(net.params_mut(), &s.critic_grads);
         self.critic_updates += 1;
         if self.critic_updates.is_multiple_of(settings.target_every) {
@@ -450,16 +459,13 @@ impl<'a, T: Real> Svg<'a, T> {
     ) -> Result<PolicyReport, UpdateError> {
         let mut report = self.policy_gradient(batch, noise)?;
         let s = &mut self.s;
-        let log_std_grads: &mut [T] = match self.settings.learn_std {
-            true => &mut s.log_std_grads,
-            false => &mut [],
-        };
-        let (parts, limit) =
-            ([s.policy_grads.as_mut_slice(), log_std_grads], self.settings.max_gradient_norm);
+        let n_parts = if self.settings.learn_std { 2 } else { 1 };
+        let (parts, limit) = (&mut s.policy_grads[..n_parts], self.settings.max_gradient_norm);
         report.gradient_norm = shorten("the policy's gradient", parts, limit)?;
-        self.optimizers.policy.step(self.policy.mean.net_mut().params_mut(), &s.policy_grads);
+        let [grads, log_std_grads] = &s.policy_grads;
+        self.optimizers.policy.step(self.policy.mean.net_mut().params_mut(), grads);
         if self.settings.learn_std {
-            self.optimizers.log_std.step(&mut self.policy.log_std, &s.log_std_grads);
+            self.optimizers.log_std.step(&mut self.policy.log_std, log_std_grads);
             self.policy.clamp();
         }
         Ok(report)
@@ -503,9 +509,10 @@ impl<'a, T: Real> Svg<'a, T> {
         s.weights.iter_mut().chain(&mut s.log_std_weights).for_each(|w| *w *= factor);
         s.seed.resize(all.len() * nu, T::ZERO);
         self.policy.mean.seed(&s.weights, &self.w.policy, &mut s.seed);
-        s.policy_grads.fill(T::ZERO);
-        self.policy.mean.net().backward(&s.seed, &mut self.w.policy, &mut s.policy_grads, None);
-        for (grad, weight) in s.log_std_grads.iter_mut().zip(&s.log_std_weights) {
+        let [grads, log_std_grads] = &mut s.policy_grads;
+        grads.fill(T::ZERO);
+        self.policy.mean.net().backward(&s.seed, &mut self.w.policy, grads, None);
+        for (grad, weight) in log_std_grads.iter_mut().zip(&s.log_std_weights) {
             *grad = T::from_f64(*weight);
         }
         Ok(report)
@@ -514,7 +521,8 @@ impl<'a, T: Real> Svg<'a, T> {
     /// The last gradients of −J: by the parameters of the mean's network, and by log σ.
     #[must_use]
     pub fn gradients(&self) -> (&[T], &[T]) {
-        (&self.s.policy_grads, &self.s.log_std_grads)
+        let [grads, log_std_grads] = &self.s.policy_grads;
+        (grads, log_std_grads)
     }
 
     /// SVG(0) and DPG: Q_a ∂π/∂θ with fresh noise, or none.
@@ -786,20 +794,17 @@ fn finite(what: &'static str, value: f64) -> Result<(), UpdateError> {
 }
 
 /// Shortens gradients together to the norm `limit`; returns the norm before.
-fn shorten<'g, T: Real>(
+fn shorten<T: Real>(
     what: &'static str,
-    parts: impl IntoIterator<Item = &'g mut [T]>,
+    parts: &mut [Vec<T>],
     limit: f64,
 ) -> Result<f64, UpdateError> {
-    let mut parts: Vec<_> = parts.into_iter().collect();
-    let squares = |part: &[T]| part.iter().map(|g| g.to_f64().powi(2)).sum::<f64>();
-    let norm = parts.iter().map(|part| squares(part)).sum::<f64>().sqrt();
+    let squares = parts.iter().flatten().map(|g| g.to_f64().powi(2)).sum::<f64>();
+    let norm = squares.sqrt();
     finite(what, norm)?;
     if norm > limit {
         let factor = T::from_f64(limit / norm);
-        for part in &mut parts {
-            part.iter_mut().for_each(|g| *g *= factor);
-        }
+        parts.iter_mut().flatten().for_each(|g| *g *= factor);
     }
     Ok(norm)
 }

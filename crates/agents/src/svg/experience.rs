@@ -40,6 +40,15 @@ impl Transition {
             end: None,
         }
     }
+
+    /// Takes over another of the same sizes.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        let Self { t, x, a, x_next, reward, log_prob, end } = other;
+        self.x.copy_from(x);
+        self.a.copy_from(a);
+        self.x_next.copy_from(x_next);
+        (self.t, self.reward, self.log_prob, self.end) = (*t, *reward, *log_prob, *end);
+    }
 }
 
 /// Transitions for one update, in a row; nothing is allocated once it has been as long before.

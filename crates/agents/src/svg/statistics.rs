@@ -44,11 +44,10 @@ impl Statistics {
         (self.squares[i] / self.n.max(1) as f64).sqrt()
     }
 
-    /// The deviations and a little more; 1 for entries that have been the same always, of which nothing is
+    /// The deviation of entry `i` and a little more; 1 where it has been the same always, and nothing is
     /// known.
-    pub(crate) fn scale(&self) -> Vec<f64> {
-        let scale = |i| if self.is_constant(i) { 1.0 } else { self.deviation(i) + SMALLEST };
-        (0..self.mean.len()).map(scale).collect()
+    pub(crate) fn scale(&self, i: usize) -> f64 {
+        if self.is_constant(i) { 1.0 } else { self.deviation(i) + SMALLEST }
     }
 
     /// Whether entry `i` has been the same always, to rounding.
@@ -84,7 +83,7 @@ mod tests {
         rows.iter().for_each(|row| statistics.push(row.iter().copied()));
         assert_eq!(statistics.mean(), [4.0, 7.0]);
         assert!((statistics.deviation(0) - 5.0_f64.sqrt()).abs() < 1e-15);
-        assert_eq!(statistics.scale(), [5.0_f64.sqrt() + SMALLEST, 1.0]);
+        assert_eq!([0, 1].map(|i| statistics.scale(i)), [5.0_f64.sqrt() + SMALLEST, 1.0]);
         assert_eq!([0, 1].map(|i| statistics.is_constant(i)), [false, true]);
         let mut again = Statistics::new(2);
         again.restore(statistics.n, &statistics.numbers());
