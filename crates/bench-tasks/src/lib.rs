@@ -34,6 +34,7 @@ mod pods_settings;
 mod quadrotor;
 mod reach;
 mod registry;
+mod tracking;
 mod unicycle;
 
 pub use cartpole::{Cartpole, CartpoleSettings};
@@ -48,4 +49,9 @@ pub use pods::{PodsMeter, test_starts};
 pub use pods_settings::PodsSettings;
 pub use registry::{
     BenchTask, BoxedTask, CheckedModel, Entry, Preset, TaskError, Variant, find, registry,
+};
+pub use tracking::{
+    CarLapSettings, FigureEight, LapCommon, LapControl, LapTask, LapTracker, PendulumControl,
+    QuadraticSpline, QuadrupedLapSettings, ReachPoint, ReachPointSettings, TrackLine,
+    TrackLineSettings,
 };

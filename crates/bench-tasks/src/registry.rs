@@ -1,5 +1,6 @@
 //! Tasks by name.
 
+use ddp::lqr::LqrError;
 use dynamics::mass_spring::NetworkError;
 use dynamics::rigid_body::ModelError;
 use dynamics::rigid_body::error::RobotFileError;
@@ -23,6 +24,10 @@ use crate::pendulum_ddp::{self, PendulumDdpSettings};
 use crate::pods_settings::PodsSettings;
 use crate::quadrotor::{self, QuadrotorSettings};
 use crate::reach::ReachSettings;
+use crate::tracking::{
+    CarLapSettings, LapTask, QuadrupedLapSettings, ReachPoint, ReachPointSettings, TrackLine,
+    TrackLineSettings,
+};
 use crate::{arm, pods, reach, unicycle};
 
 /// Which model plays the world.
@@ -140,6 +145,15 @@ pub enum TaskError {
         #[source]
         source: NetworkError,
     },
+    /// A controller cannot be made.
+    #[error("task `{task}`: there is no linear-quadratic regulator for `nominal`")]
+    Regulator {
+        /// Name of the task.
+        task: &'static str,
+        /// Why not.
+        #[source]
+        source: LqrError,
+    },
     /// A robot's file cannot be read.
     #[error("task `{task}`: `robot` cannot be read")]
     RobotFile {
@@ -177,7 +191,7 @@ pub enum TaskError {
     },
 }
 
-const REGISTRY: [Entry; 20] = [
+const REGISTRY: [Entry; 24] = [
     CARTPOLE,
     HOPPER,
     HALF_CHEETAH,
@@ -198,6 +212,10 @@ const REGISTRY: [Entry; 20] = [
     PODS_DOUBLE_ORIGIN,
     HAND_BALL,
     CARTPOLE_SVG,
+    TRACK_LINE,
+    DOUBLE_PENDULUM_REACH,
+    CAR_LAP,
+    QUADRUPED_LAP,
 ];
 
 const CARTPOLE: Entry = Entry {
@@ -387,6 +405,50 @@ const CARTPOLE_SVG: Entry = Entry {
     build: |variant, settings| {
         let settings = typed::<CartpoleSvgSettings>("cartpole-svg", settings)?;
         Ok(Box::new(CartpoleSvg::new(variant, &settings)?))
+    },
+};
+
+const TRACK_LINE: Entry = Entry {
+    name: "track-line",
+    summary: "hold a point on a line at the origin, stable or not (1 state, 1 action)",
+    paper: "tracking-feedback",
+    settings: |_| table("track-line", &TrackLineSettings::default()),
+    build: |variant, settings| {
+        let settings = typed::<TrackLineSettings>("track-line", settings)?;
+        Ok(Box::new(TrackLine::new(variant, &settings)?))
+    },
+};
+
+const DOUBLE_PENDULUM_REACH: Entry = Entry {
+    name: "double-pendulum-reach",
+    summary: "bring the end of two rods to a point with a motor at each joint (4 states, 2 actions)",
+    paper: "tracking-feedback",
+    settings: |_| table("double-pendulum-reach", &ReachPointSettings::default()),
+    build: |variant, settings| {
+        let settings = typed::<ReachPointSettings>("double-pendulum-reach", settings)?;
+        Ok(Box::new(ReachPoint::new(variant, &settings)?))
+    },
+};
+
+const CAR_LAP: Entry = Entry {
+    name: "car-lap",
+    summary: "drive a car along a figure of eight (5 or 14 states, 2 actions)",
+    paper: "tracking-feedback",
+    settings: |preset| table("car-lap", &CarLapSettings::preset(preset)),
+    build: |variant, settings| {
+        let settings = typed::<CarLapSettings>("car-lap", settings)?;
+        Ok(Box::new(LapTask::car(variant, &settings)?))
+    },
+};
+
+const QUADRUPED_LAP: Entry = Entry {
+    name: "quadruped-lap",
+    summary: "walk along a figure of eight at commanded velocities (5 or 8 states, 2 actions)",
+    paper: "tracking-feedback",
+    settings: |preset| table("quadruped-lap", &QuadrupedLapSettings::preset(preset)),
+    build: |variant, settings| {
+        let settings = typed::<QuadrupedLapSettings>("quadruped-lap", settings)?;
+        Ok(Box::new(LapTask::quadruped(variant, &settings)?))
     },
 };
 

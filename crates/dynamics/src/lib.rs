@@ -30,6 +30,7 @@
 //! - [`Cost`], [`TerminalCost`] and [`QuadraticCost`]; [`CostReward`] makes a reward of a cost.
 //! - [`Task`] is a control problem, [`Environment`] runs it, [`TransitionGradient`] differentiates
 //!   its transitions.
+//! - [`Tracker`] is what a policy that follows references has beside its network.
 //! - [`check`] compares derivatives with central differences and dual numbers.
 //! - [`rigid_body`] has kinematic trees and robots from files.
 //! - [`mass_spring`] has networks of masses, springs and handles with implicit integration.
@@ -67,6 +68,7 @@ mod schemes;
 mod state_space;
 mod step_derivative;
 mod task;
+mod tracking;
 
 pub use angles::{wrap_to_pi, wrap_to_tau};
 pub use continuous::{
@@ -75,7 +77,7 @@ pub use continuous::{
 pub use cost::{
     Cost, CostExpansion, GenericCost, HessianKind, QuadraticCost, TerminalCost, ZeroTerminalCost,
 };
-pub use duals::{DualOracle, GenericDynamics, xdot_hessian_by_duals};
+pub use duals::{DualOracle, GenericDynamics, linearize_by_duals, real, xdot_hessian_by_duals};
 pub use environment::{Environment, JacobianSource, Step, TransitionGradient};
 pub use erased::{AnyCost, AnyDynamics, AnyPlant, AnyTerminalCost, Scratch};
 pub use error::{DynamicsError, check_vector};
@@ -90,3 +92,4 @@ pub use task::{
     ActionBounds, CostReward, End, Move, Objective, Observation, ObservationJacobian, RewardAt,
     RewardGradient, StateObservation, Task, Termination, difference_reward,
 };
+pub use tracking::{ControlJacobian, GenericControl, Tracker, TrackerShape};

@@ -4,7 +4,7 @@ use nalgebra::{DMatrix, DVector};
 
 use crate::{
     AnyCost, AnyDynamics, AnyPlant, AnyTerminalCost, Cost, CostExpansion, DerivativeKind, Scratch,
-    States, Stream, finite_difference,
+    States, Stream, Tracker, finite_difference,
 };
 
 /// A control problem: the real plant, the nominal model that is differentiated, the reward, where
@@ -76,6 +76,11 @@ pub trait Task: Send + Sync {
 
     /// The sum of costs that the task minimises, for solvers; `None` where its reward is no such sum.
     fn objective(&self) -> Option<Objective<'_>> {
+        None
+    }
+    /// Set points and controller of a policy that follows references; none, the default, where the task
+    /// has no such thing.
+    fn tracker(&self) -> Option<&dyn Tracker> {
         None
     }
 

@@ -90,6 +90,11 @@ impl DoublePendulum {
         self.links.energy(x)
     }
 
+    /// Torques that accelerate the joints so in state x [N·m].
+    pub fn torques<S: Scalar>(&self, x: &[S], acceleration: [S; 2]) -> [S; 2] {
+        self.links.torques(x, acceleration)
+    }
+
     /// Position of the second mass (m): to the right and up from the first joint.
     pub fn end_effector<S: Scalar>(&self, x: &[S]) -> [S; 2] {
         let [l1, l2] = self.p.lengths;

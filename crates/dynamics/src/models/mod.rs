@@ -19,6 +19,7 @@ mod ranges;
 mod swimmer;
 mod two_link;
 mod unicycle;
+mod velocity_commanded;
 
 pub use acrobot::{Acrobot, AcrobotParameters};
 pub use airplane::{
@@ -37,3 +38,4 @@ pub use pendulum::{Pendulum, PendulumParameters};
 pub use quadrotor::{DragOn, Quadrotor, QuadrotorParameters};
 pub use swimmer::{Swimmer, SwimmerParameters, SwimmerWorkspace};
 pub use unicycle::Unicycle;
+pub use velocity_commanded::{VelocityCommanded, VelocityCommandedParameters};

@@ -66,6 +66,19 @@ impl TwoLink {
         [(r1 * self.delta - m12 * r2) / determinant, (m11 * r2 - m12 * r1) / determinant]
     }
 
+    /// The torques τ of an acceleration.
+    pub(super) fn torques<S: Scalar>(&self, x: &[S], acceleration: [S; 2]) -> [S; 2] {
+        let (sin2, cos2) = x[1].sin_cos();
+        let [m11, m12, _] = self.mass(cos2);
+        let k = sin2 * self.beta;
+        let weight2 = self.weight(1, x[0] + x[1]);
+        let [a1, a2] = acceleration;
+        [
+            m11 * a1 + m12 * a2 - k * x[3] * (x[2] * 2.0 + x[3]) + self.weight(0, x[0]) + weight2,
+            m12 * a1 + a2 * self.delta + k * x[2] * x[2] + weight2,
+        ]
+    }
+
     /// Writes ∂ẋ/∂x into `out.fx` and, with `torque_columns[j]` naming the torque that u_j drives,
     /// ∂ẋ/∂u into `out.fu`.
     pub(super) fn jacobian(
