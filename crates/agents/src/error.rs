@@ -66,6 +66,14 @@ pub enum LearnError {
         /// What the task lacks.
         needed: &'static str,
     },
+    /// A recording cannot be used.
+    #[error("`{}` is no recording of the task: {reason}", path.display())]
+    Recording {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
     /// No solve gave a label.
     #[error(
         "`{method}`, iteration {iteration}: none of {rejected} solves can be used; try a shorter \

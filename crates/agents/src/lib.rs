@@ -25,6 +25,8 @@
 //! - [`Pods`] and [`Bptt`]: policies from roll-outs in the nominal model, improved one by one or by their
 //!   gradient; [`PolicySearchLearner`] runs either.
 //! - [`svg`]: stochastic value gradients and the dynamics they learn; [`SvgLearner`] runs them on a task.
+//! - [`tracking`]: policies that correct a controller's set points and gains, and their gradient along real
+//!   trajectories; [`TrackingLearner`] runs it on a task.
 //! - [`Learner`]: what every method offers; [`methods`]: methods by name with their settings.
 //! - [`train`]: the loop with evaluation, logs, checkpoints, early stop and resume; [`Observer`]
 //!   watches it.
@@ -73,6 +75,8 @@ mod svg_learner;
 mod td3;
 pub mod tensorboard;
 mod threads;
+pub mod tracking;
+mod tracking_learner;
 mod train;
 mod vector_environment;
 
@@ -103,6 +107,7 @@ pub use sac::{Sac, SacLearner, Temperature, UpdateReport};
 pub use sac_settings::{GradientTarget, SacSettings, ValueGradientSettings};
 pub use svg_learner::SvgLearner;
 pub use td3::{Td3, Td3Learner, Td3Report, Td3Settings};
+pub use tracking_learner::TrackingLearner;
 pub use train::{
     NETWORKS_FILE, Observer, Outcome, RESULT_FILE, RunResult, Silent, Training,
     discard_checkpoints, load_networks, rollout_start, train,

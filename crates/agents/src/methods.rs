@@ -7,10 +7,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::svg::{Estimator, SvgSettings};
+use crate::tracking::{Horizon, TrackingPolicy, TrackingSettings};
 use crate::{
     BpttSettings, DvpLearner, DvpLearnerSettings, LearnError, Learner, PodsSettings,
     PolicySearchLearner, PpoLearner, PpoSettings, SacLearner, SacSettings, StoredPolicy,
-    SvgLearner, Td3Learner, Td3Settings, ValuePlanner,
+    SvgLearner, Td3Learner, Td3Settings, TrackingLearner, ValuePlanner,
 };
 
 /// A learner at the start of a run, or why there is none.
@@ -85,7 +86,22 @@ macro_rules! svg_method {
     };
 }
 
-const METHODS: [Method; 18] = [
+/// The tracking-feedback policy gradient from its name, its label, its summary and its horizon.
+macro_rules! tracking_method {
+    ($name:literal, $label:literal, $summary:literal, $horizon:expr) => {
+        Method {
+            name: $name,
+            label: $label,
+            summary: $summary,
+            settings: || to_table($name, &TrackingSettings::of($horizon)),
+            train: train_tracking,
+            build: build_tracking,
+            load: load_tracking,
+        }
+    };
+}
+
+const METHODS: [Method; 20] = [
     Method {
         name: "sac",
         label: "SAC",
@@ -220,6 +236,18 @@ const METHODS: [Method; 18] = [
         "actor-critic: TD error times the gradient of the log-density",
         Estimator::ActorCritic
     ),
+    tracking_method!(
+        "tracking",
+        "tracking feedback",
+        "the model's derivatives along real trajectories, through a controller; needs a tracker",
+        Horizon::Full
+    ),
+    tracking_method!(
+        "tracking-cut",
+        "tracking feedback, cut",
+        "the same with costates that end at the decisions, as released; needs a tracker",
+        Horizon::Segment
+    ),
 ];
 
 fn default_train(_settings: &toml::Table) -> Result<TrainSettings, LearnError> {
@@ -267,6 +295,22 @@ fn train_svg(_settings: &toml::Table) -> Result<TrainSettings, LearnError> {
 
 fn build_svg<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
     Ok(Box::new(SvgLearner::new(task, &from_table("method", settings)?, seed)?))
+}
+
+fn train_tracking(settings: &toml::Table) -> Result<TrainSettings, LearnError> {
+    Ok(from_table::<TrackingSettings>("method", settings)?.train_settings())
+}
+
+fn build_tracking<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
+    Ok(Box::new(TrackingLearner::new(task, &from_table("method", settings)?, seed)?))
+}
+
+fn load_tracking<'a>(
+    task: &'a dyn Task,
+    _settings: &toml::Table,
+    path: &Path,
+) -> Result<StoredPolicy<'a>, LearnError> {
+    Ok(StoredPolicy::Tracking(TrackingPolicy::load(task, path)?))
 }
 
 fn load_actor<'a>(

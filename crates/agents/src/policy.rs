@@ -9,6 +9,7 @@ use dynamics::{ActionBounds, Task};
 use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
+use crate::tracking::TrackingPolicy;
 use crate::{LearnError, ValuePlanner};
 
 /// A deterministic policy of state and time, which may keep memory within an episode.
@@ -154,6 +155,8 @@ pub enum StoredPolicy<'a> {
     Actor(&'a dyn Task, Actor),
     /// A network that is the value at the end of plans.
     Value(Box<ValuePlanner<'a>>),
+    /// A network that corrects a controller.
+    Tracking(TrackingPolicy<'a>),
 }
 
 impl<'a> StoredPolicy<'a> {
@@ -173,6 +176,7 @@ impl<'a> StoredPolicy<'a> {
         Ok(match self {
             Self::Actor(task, actor) => Box::new(MeanPolicy::new(*task, actor.clone())?),
             Self::Value(planner) => Box::new(planner.policy()?),
+            Self::Tracking(policy) => Box::new(policy.follower()),
         })
     }
 }
