@@ -17,6 +17,7 @@ mod report;
 mod runs;
 mod settings;
 mod svg;
+mod tracking;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

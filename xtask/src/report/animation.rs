@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::axis::{Axis, extent, number};
 use super::chain;
+use super::laps;
 use super::rollout::Rollout;
 use super::svg::Picture;
 
@@ -63,6 +64,7 @@ pub(crate) fn drawing(task: &str) -> Option<&'static Drawing> {
     match task {
         "cartpole" => Some(&CARTPOLE),
         "cartpole-svg" => Some(&CARTPOLE_SVG),
+        "car-lap" | "quadruped-lap" => Some(&laps::LAP),
         "hand-ball" => Some(&chain::HAND_BALL),
         "pods-2d-stop" | "pods-2d-origin" => Some(&chain::PLANE),
         "pods-3d-stop" | "pods-3d-origin" | "pods-double-stop" | "pods-double-origin" => {

@@ -14,6 +14,7 @@ mod chain;
 mod compare;
 mod figures;
 mod html;
+pub(crate) mod laps;
 pub(crate) mod lines;
 mod maps;
 mod markdown;

@@ -119,6 +119,18 @@
     };
   };
 
+  // A robot on a track, seen from above; the state begins with x, y, v, heading.
+  drawings.lap = (svg, data) => {
+    const { scale, x0, y0 } = data;
+    const robot = svg.querySelector(".robot-group");
+    return (a, b, share) => {
+      const at = (i) => a[i] + share * (b[i] - a[i]);
+      robot.setAttribute("transform", "translate(" + (x0 + scale * at(0)) + " " + (y0 - scale * at(1)) +
+        ") rotate(" + (-at(3) * 180 / Math.PI) + ")");
+      return "speed = " + signed(at(2), 2) + " m/s";
+    };
+  };
+
   const prepareRollout = (root) => {
     const marks = [];
     for (const figure of root.querySelectorAll("figure.plot")) {

@@ -1,8 +1,8 @@
 //! Figures whose cells are runs of the common training loop: which cells a figure needs, and what they
 //! have left.
 //!
-//! What a figure compares and how it is judged stands with its paper, [`crate::pods`] and
-//! [`crate::svg`]; [`found`] reads the cells.
+//! What a figure compares and how it is judged stands with its paper, [`crate::pods`], [`crate::svg`]
+//! and [`crate::tracking`]; [`found`] reads the cells.
 
 pub(crate) mod found;
 
@@ -18,7 +18,7 @@ use crate::cell::{self, CellConfig};
 use crate::figure::{Size, UNREADABLE};
 use crate::plan::Profile;
 use crate::report::Sheet;
-use crate::{pods, svg};
+use crate::{pods, svg, tracking};
 
 /// A figure of such runs.
 pub(crate) type Figure = crate::figure::Figure<Curve, Found>;
@@ -33,11 +33,23 @@ pub(crate) struct Curve {
     pub(crate) cells: Vec<CellConfig>,
 }
 
-/// Cells that differ in their seed; `changes` are settings of the task.
+/// Cells that differ in their seed, on a task as released; `changes` are settings of the task.
 pub(crate) fn curve(
     size: &Size,
-    (key, label): (&str, String),
+    name: (&str, String),
     task: &'static str,
+    method: (&str, &impl Serialize),
+    train: &TrainSettings,
+    changes: &[(&str, &str)],
+) -> Result<Curve> {
+    curve_at((Preset::Released, task), size, name, method, train, changes)
+}
+
+/// The same at any preset.
+pub(crate) fn curve_at(
+    (preset, task): (Preset, &'static str),
+    size: &Size,
+    (key, label): (&str, String),
     (method, settings): (&str, &impl Serialize),
     train: &TrainSettings,
     changes: &[(&str, &str)],
@@ -45,7 +57,7 @@ pub(crate) fn curve(
     let changes: Vec<_> =
         changes.iter().map(|(key, value)| (format!("task.{key}"), (*value).to_owned())).collect();
     let cells = (0..size.seeds).map(|seed| {
-        let mut config = CellConfig::new(task, Preset::Released, Variant::Real, method, seed)?;
+        let mut config = CellConfig::new(task, preset, Variant::Real, method, seed)?;
         config.override_all(&changes)?;
         config.method = agents::to_table(method, settings)?;
         config.train = agents::to_table("train", train)?;
@@ -57,12 +69,12 @@ pub(crate) fn curve(
 
 /// All figures, paper by paper.
 pub(crate) fn figures() -> impl Iterator<Item = &'static Figure> {
-    pods::FIGURES.into_iter().chain(svg::FIGURES)
+    pods::FIGURES.into_iter().chain(svg::FIGURES).chain(tracking::FIGURES)
 }
 
 /// Names that the command line understands.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    [pods::PAPER, svg::PAPER].into_iter().chain(figures().map(|figure| figure.id))
+    [pods::PAPER, svg::PAPER, tracking::PAPER].into_iter().chain(figures().map(|figure| figure.id))
 }
 
 /// A figure with its curves.

@@ -1,0 +1,365 @@
+//! Figures 1 and 4: laps of the car, before and after, and what the network does along them.
+
+use agents::Policy as _;
+use agents::tracking::{Horizon, TrackingPolicy};
+use anyhow::{Context as _, Result};
+use bench_tasks::Preset;
+use dynamics::{Environment, Stream, Task};
+use nalgebra::DVector;
+
+use super::arms::{CAR, Lap, MIN_SEEDS, laps, too_few, untrained};
+use crate::cell::CellConfig;
+use crate::figure::{Findings, Size};
+use crate::plan::Profile;
+use crate::report::cells::Cell;
+use crate::report::laps::{Path, overlay};
+use crate::report::lines::{Line, Marks, Panel, Scale, Stroke, picture};
+use crate::report::stats::mean;
+use crate::report::{Entry, Estimate, Illustration, Kind, Table, Verdict};
+use crate::runs::found::{Column, Found, Group};
+use crate::runs::{Curve, Figure};
+
+pub(super) const FIGURE: Figure = Figure {
+    id: "tracking-feedback/fig4",
+    title: "The car on a figure of eight",
+    claim: "A few minutes of driving bring the car onto the track and to its speed; the network moves set \
+            points outwards, steers against the bias and drives the speed harder (Westenbroek et al. 2023, \
+            figures 1 and 4)",
+    note: "The plant is simulated, since the paper's high-fidelity car is not published: tyres, motor and \
+           steering that lag, dead times, drag and a steering bias, identified from the paper's hardware logs. \
+           The model (11) has none of it, and unit scales. A step of the policy takes one roll-out of 21.8 s, of \
+           which 5.6 s do not count.",
+    rule: "Over the whole horizon, after 20 steps: (a) the mean distance to the track has at least halved and \
+           the speed has come nearer to 3.43 m/s; (b) corrected set points lie outside the track on average; \
+           (c) the correction of the feed-forward of the steering has the sign that cancels the bias, on \
+           average over a lap; (d) the correction of the speed's gain is positive for most of it. Reproduced: \
+           all. Partly: (a) and one or two of the others. Not reproduced: otherwise. Fast: within 8 roll-outs \
+           a cost per step of at most 0.045 is reported beside it.",
+    sizes,
+    min_seeds: MIN_SEEDS,
+    overview: true,
+    cells,
+    judge,
+};
+
+const ARMS: [Lap; 2] =
+    [Lap { horizon: Horizon::Full, rate: 1e-4 }, Lap { horizon: Horizon::Segment, rate: 2e-2 }];
+
+fn sizes(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Smoke => "Smoke profile: two steps, small networks.",
+        _ => "20 steps of one roll-out each.",
+    }
+}
+
+fn cells(size: &Size) -> Result<Vec<Curve>> {
+    let curve = |lap: Lap| {
+        laps(size, (lap.name(), lap.name().to_owned()), (Preset::Paper, CAR), lap, 20, &[])
+    };
+    ARMS.into_iter().map(curve).collect()
+}
+
+/// Seconds of a roll-out of the plant.
+const SECONDS: f64 = 21.84;
+
+/// A lap of a policy, decision by decision.
+struct Driven {
+    /// x, y at every step.
+    path: Vec<(f64, f64)>,
+    /// Corrected set points.
+    set_points: Vec<(f64, f64)>,
+    /// Time into the lap, and corrections of the gains as they are, at every decision.
+    gains: Vec<(f64, Vec<f64>)>,
+    /// How far corrected set points lie beyond the track's own (m), outwards.
+    outwards: Vec<f64>,
+}
+
+/// The lap after the settling of an episode, from the start that evaluations share.
+fn drive(run: &Cell, trained: bool) -> Result<Driven> {
+    let config = CellConfig::read(&run.folder)?;
+    let task = config.build_task()?;
+    let task: &dyn Task = task.as_task();
+    let policy = if trained {
+        TrackingPolicy::load(task, &run.folder.join("policy.safetensors"))?
+    } else {
+        TrackingPolicy::new(task, &[8], config.seed)?
+    };
+    let tracker = task.tracker().context("the task has no tracker")?;
+    let shape = tracker.shape();
+    let mut env = Environment::new(task, None);
+    env.reset(&mut Stream::new(0, "lap", 0));
+    let clock = env.x().len() - 1;
+    let mut follower = policy.follower();
+    let mut u = DVector::zeros(task.plant().any_nu());
+    let mut nominal = vec![0.0; shape.n_set_point];
+    let mut driven = Driven {
+        path: Vec::new(),
+        set_points: Vec::new(),
+        gains: Vec::new(),
+        outwards: Vec::new(),
+    };
+    let (settled, decisions) = (40 * shape.segment, 40);
+    let last = (settled + decisions * shape.segment).min(task.horizon());
+    let mut begun = 0.0;
+    while env.t() < last {
+        let t = env.t();
+        follower.act(t, env.x(), &mut u);
+        if t == settled {
+            begun = env.x()[clock];
+        }
+        if t >= settled.min(last / 2) {
+            driven.path.push((env.x()[0], env.x()[1]));
+            if t.is_multiple_of(shape.segment) {
+                tracker.set_point(t, env.x(), &mut nominal);
+                let set_point = follower.set_point();
+                driven.set_points.push((set_point[0], set_point[1]));
+                // Outwards from the centre of the circle on which the set point lies.
+                let side = if nominal[0] > 0.0 { 1.5 } else { -1.5 };
+                let radius = |p: &[f64]| (p[0] - side).hypot(p[1]);
+                driven.outwards.push(radius(set_point) - radius(&nominal));
+                let scaled = follower.outputs().iter().zip(&shape.scales).map(|(o, s)| o * s);
+                let gains = scaled.skip(shape.n_set_point).collect();
+                driven.gains.push((env.x()[clock] - begun, gains));
+            }
+        }
+        if env.step(&u)?.end.is_some() {
+            break;
+        }
+    }
+    Ok(driven)
+}
+
+const GAINS: [&str; 6] = ["Δkx", "Δky", "Δkv", "Δkφ", "Δka", "Δkω"];
+
+fn judge(found: &Found) -> Result<Findings> {
+    let group = |lap: Lap, n| found.group(CAR, lap.name()).filter(|group| group.has(n));
+    let shown: Vec<_> = ARMS.into_iter().filter_map(|lap| Some((lap, group(lap, 1)?))).collect();
+    let panel = |label, column: &'static str| Panel {
+        title: String::new(),
+        x: Scale { label: "minutes of driving", marks: Marks::Linear },
+        y: Scale { label, marks: Marks::Linear },
+        lines: shown
+            .iter()
+            .flat_map(|(_, group)| {
+                let mut lines = group.plain_lines(Column::Episodes, Column::Named(column));
+                for line in &mut lines {
+                    line.points.iter_mut().for_each(|(x, _)| *x *= SECONDS / 60.0);
+                }
+                lines
+            })
+            .collect(),
+    };
+    let panels = [
+        panel("cost per step", "cost_per_step"),
+        panel("distance to the track [m]", "track_distance"),
+        panel("speed [m/s]", "speed"),
+    ];
+    let mut pictures = vec![Illustration {
+        name: "curves",
+        caption: "Evaluations after each step of the policy: interquartile mean over seeds with 95 % band."
+            .to_owned(),
+        picture: picture("Cost, distance and speed against minutes of driving", &panels),
+    }];
+    let mut table =
+        Table::new(&["costates", "seeds", "", "before", "4 steps", "8 steps", "20 steps"], 3);
+    for (lap, group) in &shown {
+        let Some(run) = group.runs.first() else { continue };
+        let before = untrained(run)?;
+        for (i, (name, column)) in [
+            ("cost per step", "cost_per_step"),
+            ("distance [m]", "track_distance"),
+            ("speed [m/s]", "speed"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut row = vec![
+                Entry::text(lap.name()),
+                Entry::text(group.runs.len().to_string()),
+                Entry::text(name),
+                Entry::text(format!("{:.3}", before[i])),
+            ];
+            for step in [4, 8, 20] {
+                row.push(Entry::estimate(&Estimate::mean(&after(group, column, step)), Some(3)));
+            }
+            table.push(row);
+        }
+    }
+    let mut tables =
+        vec![("Before training and after so many steps of the policy".to_owned(), table)];
+    let mut verdict = too_few();
+    if let Some(full) = group(ARMS[0], 1) {
+        let all: Vec<_> = full.runs.iter().map(|run| drive(run, true)).collect::<Result<_>>()?;
+        let before = drive(&full.runs[0], false)?;
+        pictures.push(Illustration {
+            name: "lap",
+            caption: "One lap from the same start, before and after training (seed 0), on the track; circles \
+                      are the corrected set points."
+                .to_owned(),
+            picture: overlay(
+                1.5,
+                &[
+                    Path { name: "before", points: &before.path, marks: &[] },
+                    Path { name: "after", points: &all[0].path, marks: &all[0].set_points },
+                ],
+            ),
+        });
+        pictures.push(outputs(&all[0]));
+        let lap_means: Vec<Vec<f64>> = all.iter().map(lap_means).collect();
+        let column = |i: usize| lap_means.iter().map(|means| means[i]).collect::<Vec<_>>();
+        let mut means = Table::new(&["correction", "mean over a lap"], 1);
+        for (i, name) in GAINS.iter().enumerate() {
+            means.push(vec![
+                Entry::text(*name),
+                Entry::estimate(&Estimate::mean(&column(i)), Some(3)),
+            ]);
+        }
+        let outwards: Vec<f64> =
+            all.iter().map(|driven| mean(&driven.outwards).unwrap_or(f64::NAN)).collect();
+        means.push(vec![
+            Entry::text("set points, outwards [m]"),
+            Entry::estimate(&Estimate::mean(&outwards), Some(3)),
+        ]);
+        tables.push((
+            "What the network does after training, seed by seed on average".to_owned(),
+            means,
+        ));
+        if full.has(MIN_SEEDS) {
+            let start = untrained(&full.runs[0])?;
+            let end = |column| mean(&after(full, column, 20)).unwrap_or(f64::NAN);
+            let driven_harder = all.iter().map(|driven| {
+                let positive = driven.gains.iter().filter(|(_, gains)| gains[2] > 0.0).count();
+                positive as f64 / driven.gains.len() as f64
+            });
+            verdict = decide(&Outcome {
+                distance: [start[1], end("track_distance")],
+                speed: [start[2], end("speed")],
+                outwards: mean(&outwards).unwrap_or(f64::NAN),
+                steering: mean(&column(5)).unwrap_or(f64::NAN),
+                driven_harder: mean(&driven_harder.collect::<Vec<_>>()).unwrap_or(f64::NAN),
+                early: mean(&after(full, "cost_per_step", 8)).unwrap_or(f64::NAN),
+            });
+        }
+    }
+    Ok(Findings {
+        verdict,
+        pictures,
+        rollouts: shown.first().map_or_else(Vec::new, |(_, group)| group.before_and_after()),
+        tables,
+    })
+}
+
+/// Mean corrections of the gains over a lap.
+fn lap_means(driven: &Driven) -> Vec<f64> {
+    let n = driven.gains.len() as f64;
+    (0..GAINS.len())
+        .map(|i| driven.gains.iter().map(|(_, gains)| gains[i]).sum::<f64>() / n)
+        .collect()
+}
+
+/// Corrections of the gains along the lap, in percent of the nominal ones where those are not 0.
+fn outputs(driven: &Driven) -> Illustration {
+    let line = |i: usize, scale: f64, name: &str| Line {
+        name: name.to_owned(),
+        stroke: Stroke::Plain,
+        points: driven.gains.iter().map(|(t, gains)| (*t, scale * gains[i])).collect(),
+    };
+    let panel = |title: &str, label, lines| Panel {
+        title: title.to_owned(),
+        x: Scale { label: "time into the lap [s]", marks: Marks::Linear },
+        y: Scale { label, marks: Marks::Linear },
+        lines,
+    };
+    let percent = |i: usize, nominal: f64| line(i, 100.0 / nominal, GAINS[i]);
+    Illustration {
+        name: "outputs",
+        caption: "The network's outputs along the lap (seed 0): gains of position, speed and heading as a share \
+                  of the nominal ones, and that of the steering's feed-forward, whose nominal one is 0."
+            .to_owned(),
+        picture: picture(
+            "Corrections of the gains along a lap",
+            &[
+                panel(
+                    "",
+                    "correction [% of nominal]",
+                    vec![percent(0, 0.45), percent(1, 0.45), percent(2, 0.35), percent(3, 0.35)],
+                ),
+                panel("", "100 × correction", vec![line(5, 100.0, GAINS[5])]),
+            ],
+        ),
+    }
+}
+
+/// A measure of each run after so many steps.
+fn after(group: &Group, column: &'static str, step: usize) -> Vec<f64> {
+    let of = |cell| Column::Named(column).of(cell).get(step - 1).copied();
+    group.runs.iter().filter_map(of).collect()
+}
+
+/// What is judged.
+struct Outcome {
+    /// Before and after (m).
+    distance: [f64; 2],
+    /// Before and after [m/s].
+    speed: [f64; 2],
+    /// Mean of the corrections of set points, outwards (m).
+    outwards: f64,
+    /// Mean Δk_ω.
+    steering: f64,
+    /// Share of a lap with Δk_v > 0.
+    driven_harder: f64,
+    /// Cost per step after 8 steps of the policy.
+    early: f64,
+}
+
+fn decide(o: &Outcome) -> Verdict {
+    let wanted = 3.427;
+    let better = 2.0 * o.distance[1] <= o.distance[0]
+        && (o.speed[1] - wanted).abs() < (o.speed[0] - wanted).abs();
+    // The bias turns to the left: the steering has to be less.
+    let signs = [o.outwards > 0.0, o.steering < 0.0, o.driven_harder > 0.5];
+    let n = signs.iter().filter(|sign| **sign).count();
+    let kind = match (better, n) {
+        (true, 3) => Kind::Reproduced,
+        (true, 1 | 2) => Kind::Partly,
+        _ => Kind::NotReproduced,
+    };
+    Verdict {
+        kind,
+        ours: format!(
+            "Distance {:.3} → {:.3} m, speed {:.2} → {:.2} m/s; set points {:+.3} m outwards, Δkω {:+.4}, Δkv \
+             positive for {:.0} % of a lap",
+            o.distance[0],
+            o.distance[1],
+            o.speed[0],
+            o.speed[1],
+            o.outwards,
+            o.steering,
+            100.0 * o.driven_harder
+        ),
+        reason: format!(
+            "{n} of three signs are as published; the cost per step after 8 roll-outs is {:.3}",
+            o.early
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lap_and_the_signs_count() {
+        let outcome = |distance, steering| Outcome {
+            distance: [0.26, distance],
+            speed: [2.8, 3.3],
+            outwards: 0.1,
+            steering,
+            driven_harder: 0.9,
+            early: 0.03,
+        };
+        assert_eq!(decide(&outcome(0.1, -0.003)).kind, Kind::Reproduced);
+        assert_eq!(decide(&outcome(0.1, 0.003)).kind, Kind::Partly);
+        assert_eq!(decide(&outcome(0.2, -0.003)).kind, Kind::NotReproduced);
+    }
+}
