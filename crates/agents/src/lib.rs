@@ -19,6 +19,7 @@
 //! # Map
 //! - [`Sac`]: SAC and VG-SAC, one update in the order of the algorithm box; [`SacLearner`] runs it
 //!   on a task.
+//! - [`mbpo`]: soft actor-critic on short roll-outs of a learned ensemble.
 //! - [`Ppo`]: the clipped policy gradient, one update; [`PpoLearner`] collects its roll-outs.
 //! - [`dvp`]: value functions learned from trajectory optimisation; [`DvpLearner`] runs the loop on a
 //!   task, [`ValuePlanner`] is the controller that comes out.
@@ -50,6 +51,7 @@ mod error;
 mod evaluation;
 mod learner;
 mod logs;
+pub mod mbpo;
 mod methods;
 mod metrics;
 mod normalized_policy;

@@ -6,6 +6,7 @@ use dynamics::Task;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::mbpo::{MbpoLearner, MbpoSettings};
 use crate::svg::{Estimator, SvgSettings};
 use crate::tracking::{Horizon, TrackingPolicy, TrackingSettings};
 use crate::{
@@ -101,7 +102,7 @@ macro_rules! tracking_method {
     };
 }
 
-const METHODS: [Method; 20] = [
+const METHODS: [Method; 21] = [
     Method {
         name: "sac",
         label: "SAC",
@@ -154,6 +155,15 @@ const METHODS: [Method; 20] = [
         settings: || to_table("ppo", &PpoSettings::default()),
         train: default_train,
         build: build_ppo,
+        load: load_actor,
+    },
+    Method {
+        name: "mbpo",
+        label: "MBPO",
+        summary: "soft actor-critic on short roll-outs of an ensemble of learned models",
+        settings: || to_table("mbpo", &MbpoSettings::default()),
+        train: default_train,
+        build: build_mbpo,
         load: load_actor,
     },
     Method {
@@ -260,6 +270,10 @@ fn train_pods(settings: &toml::Table) -> Result<TrainSettings, LearnError> {
 
 fn build_sac<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
     Ok(Box::new(SacLearner::new(task, &from_table("method", settings)?, seed)?))
+}
+
+fn build_mbpo<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {
+    Ok(Box::new(MbpoLearner::new(task, &from_table("method", settings)?, seed)?))
 }
 
 fn build_td3<'a>(task: &'a dyn Task, settings: &toml::Table, seed: u64) -> BoxedLearner<'a> {

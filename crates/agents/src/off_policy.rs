@@ -4,7 +4,7 @@ use critics::{Adam, CriticError, Mlp};
 use dynamics::{ActionBounds, JacobianSource, Stream, Task};
 use serde::{Deserialize, Serialize};
 
-use crate::replay::{Batch, TransitionShape};
+use crate::replay::{Batch, Replay, TransitionShape};
 use crate::{Actor, LearnError, LossBalance};
 
 /// What an off-policy method is, beside interaction and replay.
@@ -25,6 +25,26 @@ pub trait OffPolicy {
         noise: &mut Stream,
         metrics: &mut [f64],
     ) -> Result<(), (&'static str, f64)>;
+    /// Updates per environment step.
+    fn updates_per_step(&self) -> usize {
+        1
+    }
+    /// Called before the updates of a step, with all of the memory and the steps done.
+    fn prepare(&mut self, _replay: &Replay, _env_steps: u64, _noise: &mut Stream) {}
+    /// Numbers that a checkpoint keeps beside networks, optimisers and [`OffPolicy::scalars`].
+    fn numbers(&self) -> Vec<(String, Vec<f32>)> {
+        Vec::new()
+    }
+    /// Takes up what [`OffPolicy::numbers`] returned, asking for it by name.
+    ///
+    /// # Errors
+    /// A name that there is not, or numbers of another length.
+    fn set_numbers(
+        &mut self,
+        _numbers: &mut dyn FnMut(&str) -> Result<Vec<f32>, LearnError>,
+    ) -> Result<(), LearnError> {
+        Ok(())
+    }
     /// The deterministic policy with actions in the given range.
     ///
     /// # Errors

@@ -182,7 +182,7 @@ impl<'a, A: OffPolicy> OffPolicyLearner<'a, A> {
         })
     }
 
-    /// One environment step, with one update before it once the memory is large enough.
+    /// One environment step, with the updates before it once the memory is large enough.
     fn step(&mut self) -> Result<(), LearnError> {
         if !self.in_episode {
             self.env.reset(&mut self.streams.start);
@@ -191,7 +191,11 @@ impl<'a, A: OffPolicy> OffPolicyLearner<'a, A> {
         }
         self.choose_action();
         if self.replay.len() > self.interaction.update_after {
-            self.update()?;
+            let noise = &mut self.streams.update;
+            self.agent.prepare(&self.replay, self.progress.env_steps, noise);
+            for _ in 0..self.agent.updates_per_step() {
+                self.update()?;
+            }
         }
         let t = self.env.t();
         let step = self.env.step(&self.buffers.u).map_err(|source| self.task_error(source))?;
@@ -388,6 +392,9 @@ impl<A: OffPolicy> Learner for OffPolicyLearner<'_, A> {
             tensors.insert_f32(&format!("{name}.m"), &[adam.m().len()], adam.m())?;
             tensors.insert_f32(&format!("{name}.v"), &[adam.v().len()], adam.v())?;
         }
+        for (name, numbers) in self.agent.numbers() {
+            tensors.insert_f32(&name, &[numbers.len()], &numbers)?;
+        }
         checkpoint.tensors(TENSOR_FILE, &tensors)?;
         let s = &self.streams;
         checkpoint.json(
@@ -439,6 +446,7 @@ impl<A: OffPolicy> Learner for OffPolicyLearner<'_, A> {
             adam.restore(m, v, steps)?;
         }
         self.agent.set_scalars(saved.scalars)?;
+        self.agent.set_numbers(&mut |name| Ok(tensors.get_f32(name)?.1))?;
         let capacity = self.replay.capacity();
         let mut replay = Replay::new(*self.replay.layout(), capacity);
         open_once(&mut self.log, dir, replay.layout().width(), capacity)?

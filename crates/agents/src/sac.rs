@@ -209,6 +209,15 @@ impl<T: Real> Sac<T> {
         }
     }
 
+    /// Actions drawn for rows of observations.
+    pub(crate) fn sample_rows(&self, o: &[T], noise: &mut Stream) -> Vec<T> {
+        let n = o.len() / self.shape.n_observations;
+        let mut drawn = Sampled::new(&self.actor, n, self.shape.nu);
+        let eps: Vec<T> = (0..n * self.shape.nu).map(|_| T::from_f64(noise.normal())).collect();
+        drawn.draw(&self.actor, o, &eps);
+        drawn.actions
+    }
+
     /// a′ ~ π(·|s′) and ã ~ π(·|s): the policy changes only after both have been used.
     fn sample_actions(&mut self, batch: &Batch<T>, eps_next: &[T], eps_actor: &[T]) {
         let (actor, ActorScratch { next, now, .. }) = (&self.actor, &mut self.scratch);

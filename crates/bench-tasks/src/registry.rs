@@ -25,8 +25,8 @@ use crate::pods_settings::PodsSettings;
 use crate::quadrotor::{self, QuadrotorSettings};
 use crate::reach::ReachSettings;
 use crate::tracking::{
-    CarLapSettings, LapTask, QuadrupedLapSettings, ReachPoint, ReachPointSettings, TrackLine,
-    TrackLineSettings,
+    CarLapSettings, KnotSettings, KnotTask, LapTask, QuadrupedLapSettings, ReachPoint,
+    ReachPointSettings, TrackLine, TrackLineSettings,
 };
 use crate::{arm, pods, reach, unicycle};
 
@@ -191,7 +191,7 @@ pub enum TaskError {
     },
 }
 
-const REGISTRY: [Entry; 24] = [
+const REGISTRY: [Entry; 26] = [
     CARTPOLE,
     HOPPER,
     HALF_CHEETAH,
@@ -216,6 +216,8 @@ const REGISTRY: [Entry; 24] = [
     DOUBLE_PENDULUM_REACH,
     CAR_LAP,
     QUADRUPED_LAP,
+    CAR_LAP_KNOTS,
+    QUADRUPED_LAP_KNOTS,
 ];
 
 const CARTPOLE: Entry = Entry {
@@ -449,6 +451,26 @@ const QUADRUPED_LAP: Entry = Entry {
     build: |variant, settings| {
         let settings = typed::<QuadrupedLapSettings>("quadruped-lap", settings)?;
         Ok(Box::new(LapTask::quadruped(variant, &settings)?))
+    },
+};
+
+const CAR_LAP_KNOTS: Entry = Entry {
+    name: "car-lap-knots",
+    summary: "correct the controller of the car, a decision at a time (11 or 20 states, 10 actions)",
+    paper: "tracking-feedback",
+    settings: |preset| table("car-lap-knots", &KnotSettings::car(preset)),
+    build: |variant, settings| {
+        Ok(Box::new(KnotTask::car(variant, &typed("car-lap-knots", settings)?)?))
+    },
+};
+
+const QUADRUPED_LAP_KNOTS: Entry = Entry {
+    name: "quadruped-lap-knots",
+    summary: "correct the controller of the quadruped, a decision at a time (11 or 14 states, 10 actions)",
+    paper: "tracking-feedback",
+    settings: |preset| table("quadruped-lap-knots", &KnotSettings::quadruped(preset)),
+    build: |variant, settings| {
+        Ok(Box::new(KnotTask::quadruped(variant, &typed("quadruped-lap-knots", settings)?)?))
     },
 };
 

@@ -7,14 +7,15 @@ use std::f64::consts::{FRAC_PI_2, PI};
 
 use approx::assert_relative_eq;
 use bench_tasks::{
-    BenchTask, CarLapSettings, FigureEight, LapControl, LapTask, PendulumControl, Preset,
-    QuadraticSpline, QuadrupedLapSettings, ReachPoint, ReachPointSettings, TrackLine,
-    TrackLineSettings, Variant,
+    BenchTask, CarLapSettings, FigureEight, KnotSettings, KnotTask, LapControl, LapTask,
+    PendulumControl, Preset, QuadraticSpline, QuadrupedLapSettings, ReachPoint, ReachPointSettings,
+    TrackLine, TrackLineSettings, Variant,
 };
 use dynamics::check::{check_against_differences, check_against_duals};
 use dynamics::models::DoublePendulumParameters;
 use dynamics::{
-    ControlJacobian, GenericControl, Move, RewardGradient, Stream, Task, Tracker, difference_reward,
+    ControlJacobian, Environment, GenericControl, Move, RewardGradient, Stream, Task, Tracker,
+    difference_reward,
 };
 use nalgebra::{DMatrix, DVector, dvector};
 
@@ -407,6 +408,32 @@ fn backstepping_has_its_lyapunov_function() {
         let slope = (lyapunov(t + h, &moved(h)).0 - lyapunov(t - h, &moved(-h)).0) / (2.0 * h);
         assert_relative_eq!(slope, lyapunov(t, &x).1, epsilon = 1e-6, max_relative = 1e-6);
     }
+}
+
+/// A segment of the knots' task is that of the task below, and actions of 0 are the controller alone.
+#[test]
+fn decisions_without_corrections_cost_what_the_controller_costs() {
+    let mut settings = KnotSettings::car(Preset::Paper);
+    settings.inner.common.segments = 30;
+    let knots = KnotTask::car(Variant::Real, &settings).unwrap();
+    let task = LapTask::car(Variant::Real, &settings.inner).unwrap();
+    let mut env = Environment::new(&knots, None);
+    env.reset(&mut Stream::new(0, "starts", 0));
+    let mut x0 = DVector::zeros(task.plant().any_nx());
+    task.sample_x0(&mut Stream::new(0, "starts", 0), &mut x0);
+    let (u, mut total) = (DVector::zeros(10), 0.0);
+    loop {
+        let step = env.step(&u).unwrap();
+        total += step.reward;
+        if step.end.is_some() {
+            break;
+        }
+    }
+    assert_eq!(env.t(), 30);
+    assert_relative_eq!(total, -nominal_cost(&task, &x0), max_relative = 1e-12);
+    let mut o = [0.0; 10];
+    knots.observation().observe(env.x(), &mut o);
+    assert!(o.iter().all(|o| o.is_finite()) && o[6..].iter().any(|o| o.abs() > 1e-3));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! each has set points, a reference and a controller beside plant, model and reward.
 
 mod figure_eight;
+mod knots;
 mod lap_control;
 mod lap_plant;
 mod laps;
@@ -10,6 +11,7 @@ mod spline;
 mod track_line;
 
 pub use figure_eight::FigureEight;
+pub use knots::{KnotSettings, KnotTask};
 pub use lap_control::LapControl;
 pub use laps::{CarLapSettings, LapCommon, LapTask, LapTracker, QuadrupedLapSettings};
 pub use reach_point::{PendulumControl, ReachPoint, ReachPointSettings};

@@ -1,0 +1,463 @@
+//! The model: an ensemble of networks that predict Gaussians.
+
+use critics::{
+    Activation, Adam, AdamSettings, CriticError, Initialization, Mlp, MlpSpec, MlpWorkspace,
+};
+use dynamics::Stream;
+use rayon::prelude::*;
+
+use super::settings::EnsembleSettings;
+
+/// Networks from rows of inputs to mean and log-variance of rows of targets.
+pub struct Ensemble {
+    settings: EnsembleSettings,
+    pub(super) members: Vec<Member>,
+    n_in: usize,
+    n_out: usize,
+    /// Mean and 1/deviation of the inputs that the last fit saw.
+    pub(super) shift: Vec<f32>,
+    pub(super) scale: Vec<f32>,
+    /// Members that predict, best first.
+    pub(super) elites: Vec<usize>,
+    seed: u64,
+    /// Fits done: the number of the streams of the next one.
+    pub(super) fits: u64,
+}
+
+/// One network with the bounds of its log-variances, which it learns as well. (In the original the bounds
+/// are shared; members that share nothing can learn side by side.)
+#[derive(Clone)]
+pub(super) struct Member {
+    pub(super) net: Mlp<f32>,
+    pub(super) adam: Adam<f32>,
+    /// Largest and smallest log-variance, one after the other.
+    pub(super) bounds: Vec<f32>,
+    pub(super) bounds_adam: Adam<f32>,
+    ws: MlpWorkspace<f32>,
+    grads: Vec<f32>,
+    seed: Vec<f32>,
+    x: Vec<f32>,
+    y: Vec<f32>,
+}
+
+/// What a fit did.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct FitReport {
+    /// Mean squared error of the elites on held-out rows, mean over targets.
+    pub holdout_error: f64,
+    /// Passes through the rows, mean over members.
+    pub epochs: f64,
+}
+
+/// Rows of inputs and targets.
+pub(super) struct Rows<'a> {
+    pub(super) inputs: &'a [f32],
+    pub(super) targets: &'a [f32],
+}
+
+/// Weight of the bounds in the loss.
+const BOUNDS_WEIGHT: f32 = 0.01;
+/// Rows that are held out at most.
+const MOST_HELD_OUT: usize = 5000;
+
+impl Ensemble {
+    /// Random networks; stream `model weights` number i draws those of member i: truncated normal weights
+    /// of deviation 1/(2√fan_in), biases 0.
+    ///
+    /// # Errors
+    /// Layer sizes that make no network.
+    pub fn new(
+        (n_in, n_out): (usize, usize),
+        settings: &EnsembleSettings,
+        seed: u64,
+    ) -> Result<Self, CriticError> {
+        let mut sizes = vec![n_in];
+        sizes.extend(&settings.hidden);
+        sizes.push(2 * n_out);
+        let spec = MlpSpec { sizes, hidden: Activation::Silu };
+        let member = |i| -> Result<Member, CriticError> {
+            let stream = &mut Stream::new(seed, "model weights", i);
+            let mut net = Mlp::random(spec.clone(), Initialization::Xavier, &[], stream)?;
+            for layer in 0..spec.n_layers() {
+                let deviation = 0.5 / (spec.sizes[layer] as f64).sqrt();
+                let weights = spec.weight(layer);
+                for weight in &mut net.params_mut()[weights] {
+                    let normal = loop {
+                        let normal = stream.normal();
+                        if normal.abs() <= 2.0 {
+                            break normal;
+                        }
+                    };
+                    *weight = (deviation * normal) as f32;
+                }
+            }
+            let adam = |n| {
+                Adam::new(n, AdamSettings { lr: settings.learning_rate, ..AdamSettings::default() })
+            };
+            let n_params = net.params().len();
+            Ok(Member {
+                adam: adam(n_params),
+                bounds: [vec![0.5; n_out], vec![-10.0; n_out]].concat(),
+                bounds_adam: adam(2 * n_out),
+                ws: net.workspace(settings.batch),
+                grads: vec![0.0; n_params],
+                seed: Vec::new(),
+                x: Vec::new(),
+                y: Vec::new(),
+                net,
+            })
+        };
+        Ok(Self {
+            settings: settings.clone(),
+            members: (0..settings.members as u64).map(member).collect::<Result<_, _>>()?,
+            n_in,
+            n_out,
+            shift: vec![0.0; n_in],
+            scale: vec![1.0; n_in],
+            elites: (0..settings.elites).collect(),
+            seed,
+            fits: 0,
+        })
+    }
+
+    /// Fits all members to rows of inputs and targets, from where they are, each on a bootstrap sample of
+    /// its own, until the error on held-out rows no longer falls; each keeps its best weights.
+    ///
+    /// # Panics
+    /// When there are fewer than two rows.
+    pub fn fit(&mut self, inputs: &[f32], targets: &[f32]) -> FitReport {
+        let n = inputs.len() / self.n_in;
+        assert!(n >= 2, "a row to learn and a row to be held out");
+        let mut order: Vec<usize> = (0..n).collect();
+        let stream = &mut Stream::new(self.seed, "model holdout", self.fits);
+        shuffle(&mut order, stream);
+        let held = ((self.settings.holdout * n as f64) as usize).clamp(1, MOST_HELD_OUT.min(n - 1));
+        let (held, train) = order.split_at(held);
+        self.take_units(inputs, train);
+        let rows = Rows { inputs, targets };
+        let (settings, seed, fits) = (&self.settings, self.seed, self.fits);
+        let units = (&*self.shift, &*self.scale);
+        let n_members = settings.members as u64;
+        let reports: Vec<(f64, usize)> = self
+            .members
+            .par_iter_mut()
+            .enumerate()
+            .map(|(i, member)| {
+                let stream = &mut Stream::new(seed, "model batches", fits * n_members + i as u64);
+                member.fit(&rows, units, (train, held), settings, stream)
+            })
+            .collect();
+        self.fits += 1;
+        let mut order: Vec<usize> = (0..reports.len()).collect();
+        order.sort_by(|&a, &b| reports[a].0.total_cmp(&reports[b].0));
+        order.truncate(self.settings.elites);
+        self.elites = order;
+        let errors = self.elites.iter().map(|&i| reports[i].0).sum::<f64>();
+        let epochs = reports.iter().map(|report| report.1).sum::<usize>();
+        FitReport {
+            holdout_error: errors / self.elites.len() as f64,
+            epochs: epochs as f64 / reports.len() as f64,
+        }
+    }
+
+    /// Units of the inputs.
+    fn take_units(&mut self, inputs: &[f32], train: &[usize]) {
+        let n = train.len() as f64;
+        for k in 0..self.n_in {
+            let column = || train.iter().map(|&row| f64::from(inputs[row * self.n_in + k]));
+            let mean = column().sum::<f64>() / n;
+            let deviation = (column().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+            self.shift[k] = mean as f32;
+            // An input that never changes says nothing.
+            self.scale[k] = if deviation < 1e-6 { 1.0 } else { (1.0 / deviation) as f32 };
+        }
+    }
+
+    /// Draws targets for rows of inputs, each from an elite of its own choice.
+    pub fn draw(&mut self, inputs: &[f32], noise: &mut Stream, out: &mut [f32]) {
+        let (n_in, n_out) = (self.n_in, self.n_out);
+        let n = inputs.len() / n_in;
+        let chosen: Vec<usize> =
+            (0..n).map(|_| self.elites[noise.index(self.elites.len())]).collect();
+        let eps: Vec<f32> = (0..n * n_out).map(|_| noise.normal() as f32).collect();
+        let units = (&*self.shift, &*self.scale);
+        let drawn: Vec<(usize, Vec<usize>, Vec<f32>)> = self
+            .members
+            .par_iter_mut()
+            .enumerate()
+            .filter_map(|(i, member)| {
+                let rows: Vec<usize> = (0..n).filter(|&row| chosen[row] == i).collect();
+                if rows.is_empty() {
+                    return None;
+                }
+                let values = member.draw(inputs, &rows, units, &eps);
+                Some((i, rows, values))
+            })
+            .collect();
+        for (_, rows, values) in drawn {
+            for (row, values) in rows.into_iter().zip(values.chunks_exact(n_out)) {
+                out[row * n_out..][..n_out].copy_from_slice(values);
+            }
+        }
+    }
+}
+
+impl Member {
+    /// Gathers rows of inputs, in units, and of targets.
+    fn gather(&mut self, rows: &Rows<'_>, at: &[usize], (shift, scale): (&[f32], &[f32])) {
+        let (n_in, n_out) = (shift.len(), self.bounds.len() / 2);
+        self.x.clear();
+        self.y.clear();
+        for &row in at {
+            let input = &rows.inputs[row * n_in..][..n_in];
+            self.x.extend(input.iter().zip(shift.iter().zip(scale)).map(|(v, (m, s))| (v - m) * s));
+            if !rows.targets.is_empty() {
+                self.y.extend(&rows.targets[row * n_out..][..n_out]);
+            }
+        }
+    }
+
+    /// Returns the error on held-out rows and the passes made.
+    fn fit(
+        &mut self,
+        rows: &Rows<'_>,
+        units: (&[f32], &[f32]),
+        (train, held): (&[usize], &[usize]),
+        settings: &EnsembleSettings,
+        stream: &mut Stream,
+    ) -> (f64, usize) {
+        let mut sample: Vec<usize> =
+            (0..train.len()).map(|_| train[stream.index(train.len())]).collect();
+        let mut best = (self.error(rows, held, units), self.net.clone(), self.bounds.clone());
+        let (mut since, mut epochs) = (0, 0);
+        while epochs < settings.max_epochs && since <= settings.patience {
+            shuffle(&mut sample, stream);
+            for batch in sample.chunks(settings.batch) {
+                self.gather(rows, batch, units);
+                self.step(settings.weight_decay);
+            }
+            epochs += 1;
+            let error = self.error(rows, held, units);
+            since += 1;
+            if error < best.0 {
+                if error < 0.99 * best.0 {
+                    since = 0;
+                }
+                best = (error, self.net.clone(), self.bounds.clone());
+            }
+        }
+        self.net.params_mut().copy_from_slice(best.1.params());
+        self.bounds.copy_from_slice(&best.2);
+        (best.0, epochs)
+    }
+
+    /// Mean squared error on some rows.
+    fn error(&mut self, rows: &Rows<'_>, at: &[usize], units: (&[f32], &[f32])) -> f64 {
+        let n_out = self.bounds.len() / 2;
+        let mut sum = 0.0;
+        for part in at.chunks(512) {
+            self.gather(rows, part, units);
+            let out = self.net.forward(&self.x, &mut self.ws);
+            for (out, y) in out.chunks_exact(2 * n_out).zip(self.y.chunks_exact(n_out)) {
+                sum += out.iter().zip(y).map(|(m, y)| f64::from(m - y).powi(2)).sum::<f64>();
+            }
+        }
+        sum / (at.len() * n_out) as f64
+    }
+
+    /// One step of Adam on the gathered rows: mean (μ − y)² e^(−ℓ) + ℓ, the bounds' weight, and decay.
+    fn step(&mut self, weight_decay: [f64; 2]) {
+        let n_out = self.bounds.len() / 2;
+        let n = self.y.len();
+        let share = 1.0 / n as f32;
+        let out = self.net.forward(&self.x, &mut self.ws);
+        self.seed.clear();
+        self.seed.resize(2 * n, 0.0);
+        let mut bounds_grads = vec![BOUNDS_WEIGHT; 2 * n_out];
+        bounds_grads[n_out..].fill(-BOUNDS_WEIGHT);
+        let (high, low) = self.bounds.split_at(n_out);
+        for (row, (out, y)) in
+            out.chunks_exact(2 * n_out).zip(self.y.chunks_exact(n_out)).enumerate()
+        {
+            for k in 0..n_out {
+                let v = LogVariance::of(out[n_out + k], high[k], low[k]);
+                let error = out[k] - y[k];
+                let precision = (-v.value).exp();
+                let slope = share * (1.0 - error * error * precision);
+                self.seed[row * 2 * n_out + k] = 2.0 * share * error * precision;
+                self.seed[row * 2 * n_out + n_out + k] = slope * v.by_raw;
+                bounds_grads[k] += slope * v.by_high;
+                bounds_grads[n_out + k] += slope * v.by_low;
+            }
+        }
+        self.grads.fill(0.0);
+        self.net.backward(&self.seed, &mut self.ws, &mut self.grads, None);
+        let n_layers = self.net.spec().n_layers();
+        for layer in 0..n_layers {
+            let share = layer as f64 / (n_layers - 1).max(1) as f64;
+            let decay = (weight_decay[0] + share * (weight_decay[1] - weight_decay[0])) as f32;
+            let weights = self.net.spec().weight(layer);
+            for (grad, weight) in
+                self.grads[weights.clone()].iter_mut().zip(&self.net.params()[weights])
+            {
+                *grad += decay * weight;
+            }
+        }
+        self.adam.step(self.net.params_mut(), &self.grads);
+        self.bounds_adam.step(&mut self.bounds, &bounds_grads);
+    }
+
+    /// Means plus noise for some rows of the inputs.
+    fn draw(
+        &mut self,
+        inputs: &[f32],
+        at: &[usize],
+        units: (&[f32], &[f32]),
+        eps: &[f32],
+    ) -> Vec<f32> {
+        let n_out = self.bounds.len() / 2;
+        let mut values = Vec::with_capacity(at.len() * n_out);
+        for part in at.chunks(512) {
+            self.gather(&Rows { inputs, targets: &[] }, part, units);
+            let out = self.net.forward(&self.x, &mut self.ws);
+            let (high, low) = self.bounds.split_at(n_out);
+            for (out, row) in out.chunks_exact(2 * n_out).zip(part) {
+                for k in 0..n_out {
+                    let v = LogVariance::of(out[n_out + k], high[k], low[k]);
+                    values.push(out[k] + (0.5 * v.value).exp() * eps[row * n_out + k]);
+                }
+            }
+        }
+        values
+    }
+}
+
+/// ℓ between its bounds, softly, and its slopes.
+struct LogVariance {
+    value: f32,
+    by_raw: f32,
+    by_high: f32,
+    by_low: f32,
+}
+
+impl LogVariance {
+    /// ℓ = low + softplus(a − low) with a = high − softplus(high − raw).
+    fn of(raw: f32, high: f32, low: f32) -> Self {
+        let a = high - softplus(high - raw);
+        let (inner, outer) = (logistic(high - raw), logistic(a - low));
+        Self {
+            value: low + softplus(a - low),
+            by_raw: outer * inner,
+            by_high: outer * (1.0 - inner),
+            by_low: 1.0 - outer,
+        }
+    }
+}
+
+fn softplus(z: f32) -> f32 {
+    z.max(0.0) + (-z.abs()).exp().ln_1p()
+}
+
+fn logistic(z: f32) -> f32 {
+    1.0 / (1.0 + (-z).exp())
+}
+
+fn shuffle(order: &mut [usize], stream: &mut Stream) {
+    for i in (1..order.len()).rev() {
+        order.swap(i, stream.index(i + 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> EnsembleSettings {
+        EnsembleSettings {
+            members: 3,
+            elites: 2,
+            hidden: vec![16, 16],
+            learning_rate: 3e-3,
+            batch: 32,
+            weight_decay: [2.5e-5, 1e-4],
+            holdout: 0.2,
+            max_epochs: 200,
+            patience: 10,
+        }
+    }
+
+    /// The loss of [`Member::step`] without decay.
+    fn loss(member: &Member) -> f64 {
+        let n_out = member.bounds.len() / 2;
+        let (high, low) = member.bounds.split_at(n_out);
+        let mut ws = member.net.workspace(8);
+        let out = member.net.forward(&member.x, &mut ws);
+        let mut sum = 0.0;
+        for (out, y) in out.chunks_exact(2 * n_out).zip(member.y.chunks_exact(n_out)) {
+            for k in 0..n_out {
+                let v = LogVariance::of(out[n_out + k], high[k], low[k]).value;
+                sum += f64::from((out[k] - y[k]).powi(2) * (-v).exp() + v);
+            }
+        }
+        let bounds: f32 = high.iter().sum::<f32>() - low.iter().sum::<f32>();
+        sum / member.y.len() as f64 + f64::from(BOUNDS_WEIGHT * bounds)
+    }
+
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test")]
+    fn the_gradient_is_that_of_the_loss() {
+        let mut ensemble = Ensemble::new((3, 2), &settings(), 0).unwrap();
+        let member = &mut ensemble.members[0];
+        member.bounds.copy_from_slice(&[0.3, -0.2, -1.0, -0.7]);
+        let mut stream = Stream::new(1, "rows", 0);
+        member.x = (0..24).map(|_| stream.normal() as f32).collect();
+        member.y = (0..16).map(|_| stream.normal() as f32).collect();
+        let mut moved = member.clone();
+        moved.step([0.0; 2]);
+        // Adam's first step has the gradient's signs alone; its first moment is a tenth of the gradient.
+        let exact = |adam: &Adam<f32>, at: usize| 10.0 * f64::from(adam.m()[at]);
+        let h = 1e-2;
+        for at in [0, 7, 31, 63, moved.grads.len() - 1, moved.grads.len() - 3] {
+            let mut at_offset = |offset: f32| {
+                member.net.params_mut()[at] += offset;
+                let value = loss(member);
+                member.net.params_mut()[at] -= offset;
+                value
+            };
+            let slope = (at_offset(h) - at_offset(-h)) / f64::from(2.0 * h);
+            let exact = exact(&moved.adam, at);
+            assert!((slope - exact).abs() < 2e-3 * exact.abs().max(0.1), "{at}: {slope} {exact}");
+        }
+        for at in 0..4 {
+            let mut at_offset = |offset: f32| {
+                member.bounds[at] += offset;
+                let value = loss(member);
+                member.bounds[at] -= offset;
+                value
+            };
+            let slope = (at_offset(h) - at_offset(-h)) / f64::from(2.0 * h);
+            let exact = exact(&moved.bounds_adam, at);
+            assert!((slope - exact).abs() < 2e-3 * exact.abs().max(0.1), "{at}: {slope} {exact}");
+        }
+    }
+
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test")]
+    fn means_and_noise_are_learned() {
+        let mut ensemble = Ensemble::new((2, 1), &settings(), 0).unwrap();
+        let mut stream = Stream::new(2, "rows", 0);
+        let n = 1000;
+        let inputs: Vec<f32> = (0..2 * n).map(|_| stream.uniform(-1.0, 1.0) as f32).collect();
+        let mean = |x: &[f32]| (2.0 * x[0]).sin() + 0.5 * x[1];
+        let targets: Vec<f32> =
+            inputs.chunks_exact(2).map(|x| mean(x) + 0.1 * stream.normal() as f32).collect();
+        let report = ensemble.fit(&inputs, &targets);
+        assert!((0.008..0.013).contains(&report.holdout_error), "{report:?}");
+        let mut drawn = vec![0.0; n];
+        ensemble.draw(&inputs, &mut stream, &mut drawn);
+        let squares: f32 =
+            inputs.chunks_exact(2).zip(&drawn).map(|(x, d)| (d - mean(x)).powi(2)).sum();
+        let deviation = (squares / n as f32).sqrt();
+        assert!((0.08..0.15).contains(&deviation), "{deviation}");
+    }
+}

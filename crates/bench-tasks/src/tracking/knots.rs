@@ -1,0 +1,310 @@
+//! A task with a tracker as its network meets it: one step per decision, the controller part of the world.
+//! It is what methods that know nothing of controllers are compared on, over the same architecture.
+
+use std::sync::Arc;
+
+use dynamics::{
+    ActionBounds, AnyDynamics, AnyPlant, DynamicsError, FiniteDifference, Move, Observation,
+    ObservationJacobian, Plant, Scratch, Stream, Task,
+};
+use nalgebra::DVector;
+use serde::{Deserialize, Serialize};
+
+use super::laps::{CarLapSettings, LapTask, QuadrupedLapSettings};
+use crate::{BenchTask, CheckedModel, Preset, TaskError, Variant};
+
+/// Settings of a task of decisions over a task `T`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnotSettings<T> {
+    /// γ per decision.
+    pub discount: f64,
+    /// Costs of a control step count up to this.
+    pub max_step_cost: f64,
+    /// The task below.
+    pub inner: T,
+}
+
+impl KnotSettings<CarLapSettings> {
+    /// The car, from its first decision on.
+    #[must_use]
+    pub fn car(preset: Preset) -> Self {
+        let mut inner = CarLapSettings::preset(preset);
+        inner.common.settle_segments = 0;
+        Self { discount: 0.99, max_step_cost: 5.0, inner }
+    }
+}
+
+impl KnotSettings<QuadrupedLapSettings> {
+    /// The quadruped, from its first decision on.
+    #[must_use]
+    pub fn quadruped(preset: Preset) -> Self {
+        let mut inner = QuadrupedLapSettings::preset(preset);
+        inner.common.settle_segments = 0;
+        Self { discount: 0.99, max_step_cost: 5.0, inner }
+    }
+}
+
+/// The task: actions within ±1 are the outputs of a policy's network, which correct the set point and the
+/// gains of the next segment; 0 is the controller alone. Reward: the sum over the segment's steps.
+///
+/// State: that of the task below, the last corrected set point, the step, and what the last segment has
+/// earned. Observation: the tracker's features, and the last set point relative to the task's own.
+pub struct KnotTask {
+    name: &'static str,
+    settings: (f64, f64),
+    inner: Arc<LapTask>,
+    real: FiniteDifference<KnotModel>,
+    nominal: FiniteDifference<KnotModel>,
+    observation: KnotObservation,
+    bounds: ActionBounds,
+    horizon: usize,
+}
+
+impl KnotTask {
+    /// Decisions of the car.
+    ///
+    /// # Errors
+    /// [`TaskError`] for settings out of range.
+    pub fn car(
+        variant: Variant,
+        settings: &KnotSettings<CarLapSettings>,
+    ) -> Result<Self, TaskError> {
+        let inner = LapTask::car(variant, &settings.inner)?;
+        Self::new("car-lap-knots", inner, (settings.discount, settings.max_step_cost))
+    }
+
+    /// Decisions of the quadruped.
+    ///
+    /// # Errors
+    /// [`TaskError`] for settings out of range.
+    pub fn quadruped(
+        variant: Variant,
+        settings: &KnotSettings<QuadrupedLapSettings>,
+    ) -> Result<Self, TaskError> {
+        let inner = LapTask::quadruped(variant, &settings.inner)?;
+        Self::new("quadruped-lap-knots", inner, (settings.discount, settings.max_step_cost))
+    }
+
+    fn new(
+        name: &'static str,
+        inner: LapTask,
+        (discount, max_step_cost): (f64, f64),
+    ) -> Result<Self, TaskError> {
+        let refuse =
+            |key, value, needed| Err(TaskError::Setting { task: name, key, value, needed });
+        if !(discount > 0.0 && discount <= 1.0) {
+            return refuse("discount", discount, "above 0 and at most 1");
+        }
+        if !(max_step_cost > 0.0) {
+            return refuse("max_step_cost", max_step_cost, "positive");
+        }
+        let inner = Arc::new(inner);
+        let shape = tracker(&inner).shape();
+        let n_outputs = shape.n_outputs();
+        let horizon = inner.horizon() / shape.segment;
+        let model = |real| {
+            FiniteDifference::new(KnotModel {
+                name,
+                real,
+                max_step_cost,
+                inner: Arc::clone(&inner),
+            })
+        };
+        Ok(Self {
+            name,
+            settings: (discount, max_step_cost),
+            real: model(true)?,
+            nominal: model(false)?,
+            observation: KnotObservation { inner: Arc::clone(&inner) },
+            bounds: ActionBounds::symmetric(n_outputs, 1.0),
+            horizon,
+            inner,
+        })
+    }
+}
+
+fn tracker(task: &LapTask) -> &dyn dynamics::Tracker {
+    task.lap_tracker()
+}
+
+/// A segment as one step.
+struct KnotModel {
+    name: &'static str,
+    real: bool,
+    max_step_cost: f64,
+    inner: Arc<LapTask>,
+}
+
+/// Scratch of a [`KnotModel`].
+struct KnotWorkspace {
+    plant: Scratch,
+    reward: Scratch,
+    x: DVector<f64>,
+    x_next: DVector<f64>,
+    u: DVector<f64>,
+    set_point: Vec<f64>,
+    sigma: Vec<f64>,
+    gains: Vec<f64>,
+}
+
+impl KnotModel {
+    fn model(&self) -> &dyn AnyPlant {
+        if self.real { self.inner.plant() } else { self.inner.nominal() }
+    }
+
+    fn sizes(&self) -> (usize, usize) {
+        (self.inner.plant().any_nx(), tracker(&self.inner).shape().n_set_point)
+    }
+}
+
+impl Plant for KnotModel {
+    type Workspace = KnotWorkspace;
+
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn nx(&self) -> usize {
+        let (nx, ns) = self.sizes();
+        nx + ns + 2
+    }
+    fn nu(&self) -> usize {
+        tracker(&self.inner).shape().n_outputs()
+    }
+    fn workspace(&self) -> KnotWorkspace {
+        let ((nx, ns), shape) = (self.sizes(), tracker(&self.inner).shape());
+        KnotWorkspace {
+            plant: self.model().any_workspace(),
+            reward: self.inner.reward_scratch(),
+            x: DVector::zeros(nx),
+            x_next: DVector::zeros(nx),
+            u: DVector::zeros(self.inner.plant().any_nu()),
+            set_point: vec![0.0; ns],
+            sigma: vec![0.0; shape.n_reference],
+            gains: vec![0.0; shape.gains.len()],
+        }
+    }
+    fn step(
+        &self,
+        ws: &mut KnotWorkspace,
+        x: &DVector<f64>,
+        outputs: &DVector<f64>,
+        x_next: &mut DVector<f64>,
+    ) -> Result<(), DynamicsError> {
+        let ((nx, ns), tracker) = (self.sizes(), tracker(&self.inner));
+        let shape = tracker.shape();
+        let first = x[nx + ns].round().max(0.0) as usize;
+        ws.x.copy_from(&x.rows(0, nx));
+        tracker.set_point(first, &ws.x, &mut ws.set_point);
+        ws.gains.copy_from_slice(&shape.gains);
+        let corrected = ws.set_point.iter_mut().chain(&mut ws.gains);
+        for ((value, output), scale) in corrected.zip(outputs.iter()).zip(&shape.scales) {
+            *value += scale * output;
+        }
+        let before = &x.as_slice()[nx..nx + ns];
+        let mut earned = 0.0;
+        for i in 0..shape.segment {
+            tracker.reference(i, before, &ws.set_point, &mut ws.sigma);
+            tracker.control(&ws.x, &ws.sigma, &ws.gains, &mut ws.u);
+            self.model().any_step(&mut ws.plant, &ws.x, &ws.u, &[], &mut ws.x_next)?;
+            let m = Move { t: first + i, x: &ws.x, u: &ws.u, x_next: &ws.x_next };
+            earned += self.inner.reward(&mut ws.reward, &m).max(-self.max_step_cost);
+            std::mem::swap(&mut ws.x, &mut ws.x_next);
+        }
+        x_next.rows_mut(0, nx).copy_from(&ws.x);
+        x_next.as_mut_slice()[nx..nx + ns].copy_from_slice(&ws.set_point);
+        x_next[nx + ns] = (first + shape.segment) as f64;
+        x_next[nx + ns + 1] = earned;
+        Ok(())
+    }
+}
+
+/// What the network of a tracking policy sees, and where its last set point is.
+struct KnotObservation {
+    inner: Arc<LapTask>,
+}
+
+impl Observation for KnotObservation {
+    fn n_observations(&self, _nx: usize) -> usize {
+        let shape = tracker(&self.inner).shape();
+        shape.n_features + shape.n_set_point
+    }
+    fn observe(&self, x: &DVector<f64>, o: &mut [f64]) {
+        let tracker = tracker(&self.inner);
+        let nx = self.inner.plant().any_nx();
+        let (features, rest) = o.split_at_mut(tracker.shape().n_features);
+        let below = x.rows(0, nx).into_owned();
+        tracker.features(x[nx + rest.len()].round().max(0.0) as usize, &below, features);
+        tracker.start(&below, rest);
+        for (i, rest) in rest.iter_mut().enumerate() {
+            *rest = x[nx + i] - *rest;
+        }
+    }
+    fn jacobian(&self) -> Option<&dyn ObservationJacobian> {
+        None
+    }
+}
+
+impl Task for KnotTask {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn plant(&self) -> &dyn AnyPlant {
+        &self.real
+    }
+    fn nominal(&self) -> &dyn AnyDynamics {
+        &self.nominal
+    }
+    fn horizon(&self) -> usize {
+        self.horizon
+    }
+    fn dt(&self) -> f64 {
+        self.inner.dt() * tracker(&self.inner).shape().segment as f64
+    }
+    fn discount(&self) -> f64 {
+        self.settings.0
+    }
+    fn action_bounds(&self) -> &ActionBounds {
+        &self.bounds
+    }
+    fn sample_x0(&self, stream: &mut Stream, x0: &mut DVector<f64>) {
+        let nx = self.inner.plant().any_nx();
+        let mut below = DVector::zeros(nx);
+        self.inner.sample_x0(stream, &mut below);
+        x0.fill(0.0);
+        x0.rows_mut(0, nx).copy_from(&below);
+        let ns = tracker(&self.inner).shape().n_set_point;
+        tracker(&self.inner).start(&below, &mut x0.as_mut_slice()[nx..nx + ns]);
+    }
+    fn reward(&self, _scratch: &mut Scratch, m: &Move<'_>) -> f64 {
+        m.x_next[m.x_next.len() - 1]
+    }
+    fn observation(&self) -> &dyn Observation {
+        &self.observation
+    }
+    fn measures(&self) -> &[&'static str] {
+        &["cost_per_step"]
+    }
+    fn measure(&self, m: &Move<'_>, out: &mut [f64]) {
+        out[0] -= m.x_next[m.x_next.len() - 1] / self.inner.horizon() as f64;
+    }
+}
+
+impl BenchTask for KnotTask {
+    fn as_task(&self) -> &dyn Task {
+        self
+    }
+    /// None: what is differentiated here is by differences.
+    fn checked_models(&self) -> Vec<CheckedModel<'_>> {
+        vec![CheckedModel { label: "nominal", model: &self.nominal, oracle: None }]
+    }
+    fn check_points(&self, stream: &mut Stream, n: usize) -> Vec<(DVector<f64>, DVector<f64>)> {
+        let point = |_| {
+            let mut x = DVector::zeros(self.plant().any_nx());
+            self.sample_x0(stream, &mut x);
+            let u = DVector::from_fn(self.bounds.low.len(), |_, _| stream.uniform(-0.5, 0.5));
+            (x, u)
+        };
+        (0..n).map(point).collect()
+    }
+}
