@@ -180,6 +180,7 @@ methods! {
     vg_ddpg: "vg-ddpg",
     td3: "td3",
     ppo: "ppo",
+    mbpo: "mbpo",
     dvp: "dvp",
     pods: "pods",
     pods_first_order: "pods-first-order",
@@ -192,6 +193,8 @@ methods! {
     svg_0: "svg-0",
     dpg: "dpg",
     ac: "ac",
+    tracking: "tracking",
+    tracking_cut: "tracking-cut",
 }
 
 #[test]

@@ -1,9 +1,13 @@
-//! One update of SAC and VG-SAC, and one evaluation of the policy.
+//! One update of SAC and VG-SAC, one evaluation of the policy, one environment step of SVG with its updates, and
+//! one pass of the tracking-feedback gradient.
 
 #![expect(clippy::expect_used, reason = "a bench has no one to report to")]
 
 use agents::replay::{Batch, TransitionShape};
-use agents::{Sac, SacSettings};
+use agents::svg::{Estimator, SvgSettings};
+use agents::tracking::{Derivatives, Horizon, Recording, TrackingGradient, TrackingPolicy};
+use agents::{Budget, Learner, Sac, SacSettings, SvgLearner};
+use bench_tasks::{CarLapSettings, CartpoleSvg, CartpoleSvgSettings, LapTask, Preset, Variant};
 use divan::Bencher;
 use dynamics::{ActionBounds, Stream};
 use mimalloc::MiMalloc;
@@ -73,4 +77,29 @@ fn policy_evaluation(bencher: Bencher, (batch, width): (usize, usize)) {
     let mut action = vec![0.0; SHAPE.nu * batch];
     let mut ws = sac.actor.workspace(batch);
     bencher.bench_local(|| sac.actor.mean_action(&x, &mut ws, &mut action));
+}
+
+/// Acting, model, critic and policy on the cart-pole with the defaults.
+#[divan::bench(args = [Estimator::OneReplay, Estimator::Zero], sample_count = 200)]
+fn svg_step(bencher: Bencher, estimator: Estimator) {
+    let task = CartpoleSvg::new(Variant::Real, &CartpoleSvgSettings::default()).expect("valid");
+    let mut learner = SvgLearner::new(&task, &SvgSettings::of(estimator), 0).expect("valid");
+    // The first episode learns nothing.
+    while learner.advance(Budget { env_steps: 100 }).expect("learns").env_steps < 600 {}
+    bencher.bench_local(|| learner.advance(Budget { env_steps: 1 }).expect("learns"));
+}
+
+/// The gradient along a roll-out of the car, 156 decisions and 1,092 steps.
+#[divan::bench(sample_count = 50)]
+fn tracking_gradient(bencher: Bencher) {
+    let settings = CarLapSettings::preset(Preset::Paper);
+    let task = LapTask::car(Variant::Real, &settings).expect("valid");
+    let policy = TrackingPolicy::new(&task, &[64, 64], 0).expect("fits");
+    let starts = &mut Stream::new(0, "bench", 0);
+    let recording =
+        Recording::of(&task, &mut policy.follower(), starts, None).expect("the plant steps");
+    let (source, horizon) = (Derivatives::Nominal, Horizon::Full);
+    let mut gradient = TrackingGradient::new(&policy, &task, source, horizon).expect("fits");
+    let mut grads = vec![0.0; policy.params().len()];
+    bencher.bench_local(|| gradient.costate(&policy, &recording, &mut grads).expect("finite"));
 }

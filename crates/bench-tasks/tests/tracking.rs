@@ -415,6 +415,7 @@ fn backstepping_has_its_lyapunov_function() {
 fn decisions_without_corrections_cost_what_the_controller_costs() {
     let mut settings = KnotSettings::car(Preset::Paper);
     settings.inner.common.segments = 30;
+    settings.settle = 10;
     let knots = KnotTask::car(Variant::Real, &settings).unwrap();
     let task = LapTask::car(Variant::Real, &settings.inner).unwrap();
     let mut env = Environment::new(&knots, None);

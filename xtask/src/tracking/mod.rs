@@ -3,6 +3,7 @@
 
 mod arms;
 mod fig2;
+mod fig3_left;
 mod fig3_right;
 mod fig4;
 mod mismatch;
@@ -13,9 +14,10 @@ use crate::runs::Figure;
 /// Name of the paper on the command line.
 pub(crate) const PAPER: &str = "tracking-feedback";
 
-pub(crate) const FIGURES: [&Figure; 6] = [
+pub(crate) const FIGURES: [&Figure; 7] = [
     &fig2::MATCHED,
     &fig2::HALF_MASSES,
+    &fig3_left::FIGURE,
     &fig3_right::FIGURE,
     &fig4::FIGURE,
     &mismatch::FIGURE,

@@ -68,13 +68,37 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
+/// Roll-outs of 60 steps.
+const SMALL_TRACKING: [&str; 2] = ["task.horizon=60", "method.hidden=[8,8]"];
+
+/// Fits within seconds.
+const SMALL_MBPO: [&str; 10] = [
+    "method.refit_every=100",
+    "method.rollouts=100",
+    "method.updates=2",
+    "method.model.members=2",
+    "method.model.elites=1",
+    "method.model.hidden=[8,8]",
+    "method.model.max_epochs=3",
+    "method.sac.actor_hidden=[8,8]",
+    "method.sac.critic_hidden=[8,8]",
+    "method.sac.random_steps=50",
+];
+
 /// `train` on a cart-pole into `out` with small networks, few steps and `more` arguments.
 pub(crate) fn train(method: &str, out: &Path, more: &[&str]) -> Command {
     let is_svg = method.starts_with("svg") || ["dpg", "ac"].contains(&method);
-    let task = if is_svg { "cartpole-svg" } else { "cartpole" };
+    let is_tracking = method.starts_with("tracking");
+    let task = match () {
+        () if is_svg => "cartpole-svg",
+        () if is_tracking => "double-pendulum-reach",
+        () => "cartpole",
+    };
     let mut command = command(&["train", "--task", task, "--method", method]);
     let small: &[&str] = match method {
         _ if is_svg => &SMALL_SVG,
+        _ if is_tracking => &SMALL_TRACKING,
+        "mbpo" => &SMALL_MBPO,
         "ppo" => &SMALL_PPO,
         "dvp" => &SMALL_DVP,
         "pods" | "pods-first-order" => &SMALL_PODS,

@@ -21,6 +21,9 @@ pub struct KnotSettings<T> {
     pub discount: f64,
     /// Costs of a control step count up to this.
     pub max_step_cost: f64,
+    /// Decisions at the start that the measure leaves out, as the task below does when it trains; rewards
+    /// count from the first.
+    pub settle: usize,
     /// The task below.
     pub inner: T,
 }
@@ -30,8 +33,8 @@ impl KnotSettings<CarLapSettings> {
     #[must_use]
     pub fn car(preset: Preset) -> Self {
         let mut inner = CarLapSettings::preset(preset);
-        inner.common.settle_segments = 0;
-        Self { discount: 0.99, max_step_cost: 5.0, inner }
+        let settle = std::mem::take(&mut inner.common.settle_segments);
+        Self { discount: 0.99, max_step_cost: 5.0, settle, inner }
     }
 }
 
@@ -40,8 +43,8 @@ impl KnotSettings<QuadrupedLapSettings> {
     #[must_use]
     pub fn quadruped(preset: Preset) -> Self {
         let mut inner = QuadrupedLapSettings::preset(preset);
-        inner.common.settle_segments = 0;
-        Self { discount: 0.99, max_step_cost: 5.0, inner }
+        let settle = std::mem::take(&mut inner.common.settle_segments);
+        Self { discount: 0.99, max_step_cost: 5.0, settle, inner }
     }
 }
 
@@ -52,7 +55,8 @@ impl KnotSettings<QuadrupedLapSettings> {
 /// earned. Observation: the tracker's features, and the last set point relative to the task's own.
 pub struct KnotTask {
     name: &'static str,
-    settings: (f64, f64),
+    discount: f64,
+    settle: usize,
     inner: Arc<LapTask>,
     real: FiniteDifference<KnotModel>,
     nominal: FiniteDifference<KnotModel>,
@@ -71,7 +75,8 @@ impl KnotTask {
         settings: &KnotSettings<CarLapSettings>,
     ) -> Result<Self, TaskError> {
         let inner = LapTask::car(variant, &settings.inner)?;
-        Self::new("car-lap-knots", inner, (settings.discount, settings.max_step_cost))
+        let KnotSettings { discount, max_step_cost, settle, .. } = *settings;
+        Self::new("car-lap-knots", inner, (discount, max_step_cost, settle))
     }
 
     /// Decisions of the quadruped.
@@ -83,13 +88,14 @@ impl KnotTask {
         settings: &KnotSettings<QuadrupedLapSettings>,
     ) -> Result<Self, TaskError> {
         let inner = LapTask::quadruped(variant, &settings.inner)?;
-        Self::new("quadruped-lap-knots", inner, (settings.discount, settings.max_step_cost))
+        let KnotSettings { discount, max_step_cost, settle, .. } = *settings;
+        Self::new("quadruped-lap-knots", inner, (discount, max_step_cost, settle))
     }
 
     fn new(
         name: &'static str,
         inner: LapTask,
-        (discount, max_step_cost): (f64, f64),
+        (discount, max_step_cost, settle): (f64, f64, usize),
     ) -> Result<Self, TaskError> {
         let refuse =
             |key, value, needed| Err(TaskError::Setting { task: name, key, value, needed });
@@ -103,6 +109,9 @@ impl KnotTask {
         let shape = tracker(&inner).shape();
         let n_outputs = shape.n_outputs();
         let horizon = inner.horizon() / shape.segment;
+        if settle >= horizon {
+            return refuse("settle", settle as f64, "below the number of decisions");
+        }
         let model = |real| {
             FiniteDifference::new(KnotModel {
                 name,
@@ -113,7 +122,8 @@ impl KnotTask {
         };
         Ok(Self {
             name,
-            settings: (discount, max_step_cost),
+            discount,
+            settle,
             real: model(true)?,
             nominal: model(false)?,
             observation: KnotObservation { inner: Arc::clone(&inner) },
@@ -262,7 +272,7 @@ impl Task for KnotTask {
         self.inner.dt() * tracker(&self.inner).shape().segment as f64
     }
     fn discount(&self) -> f64 {
-        self.settings.0
+        self.discount
     }
     fn action_bounds(&self) -> &ActionBounds {
         &self.bounds
@@ -286,7 +296,10 @@ impl Task for KnotTask {
         &["cost_per_step"]
     }
     fn measure(&self, m: &Move<'_>, out: &mut [f64]) {
-        out[0] -= m.x_next[m.x_next.len() - 1] / self.inner.horizon() as f64;
+        if m.t >= self.settle {
+            let n = (self.horizon - self.settle) * tracker(&self.inner).shape().segment;
+            out[0] -= m.x_next[m.x_next.len() - 1] / n as f64;
+        }
     }
 }
 

@@ -1,0 +1,46 @@
+//! `reproduce tracking-feedback`: cells that do not depend on threads, and a report that shows every figure.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use common::{assert_same_cell, command, names, success};
+use tempfile::tempdir;
+
+#[test]
+fn every_figure_is_reported_from_cells_that_do_not_depend_on_threads() {
+    let dir = tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+    let run = |out: &PathBuf, jobs| {
+        let arguments = ["reproduce", "tracking-feedback", "--profile", "smoke", "--jobs", jobs];
+        success(command(&arguments).arg("--out").arg(out))
+    };
+    let printed = run(&a, "1");
+    run(&b, "2");
+    let cells = |out: &PathBuf| {
+        names(&out.join("cells")).iter().map(|n| out.join("cells").join(n)).collect::<Vec<_>>()
+    };
+    // Two seeds of eight policies with two models, three baselines, two horizons on quadruped and car, and
+    // seven models of the car.
+    assert_eq!(cells(&a).len(), 2 * (2 * 8 + 3 + 2 * 2 + 7));
+    for (a, b) in cells(&a).iter().zip(&cells(&b)) {
+        assert_same_cell(a, b);
+    }
+    let page = PathBuf::from(printed.lines().next().unwrap());
+    let folder = page.parent().unwrap();
+    let [markdown, html] =
+        ["report.md", "report.html"].map(|name| fs::read_to_string(folder.join(name)).unwrap());
+    for figure in ["fig2a", "fig2b", "fig3-left", "fig3-right", "fig4", "mismatch", "theory"] {
+        assert!(html.contains(&format!("<article id=\"tracking-feedback-{figure}\">")), "{figure}");
+    }
+    for part in ["ρ(Â + B̂K)", "Fitted exponents", "\"drawing\":\"lap\"", "set points, outwards"]
+    {
+        assert!(markdown.contains(part) || html.contains(part), "{part}");
+    }
+    fs::remove_file(&page).unwrap();
+    success(command(&["report"]).arg(folder));
+    assert_eq!(fs::read_to_string(&page).unwrap(), markdown);
+}
