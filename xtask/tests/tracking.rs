@@ -44,3 +44,27 @@ fn every_figure_is_reported_from_cells_that_do_not_depend_on_threads() {
     success(command(&["report"]).arg(folder));
     assert_eq!(fs::read_to_string(&page).unwrap(), markdown);
 }
+
+#[test]
+fn logs_of_a_plant_move_the_policy() {
+    let dir = tempdir().unwrap();
+    let run = common::trained(&mut common::train("tracking", dir.path(), &[]));
+    let [first, second] = ["a", "b"].map(|name| dir.path().join(name));
+    let log = run.join("rollout.json");
+    let mut learn = command(&["learn-from"]);
+    let printed = success(learn.arg(&run).arg("--log").arg(&log).arg("--out").arg(&first));
+    let found: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    // The roll-out was the last policy's own.
+    assert!(found["metrics"]["action_mismatch"].as_f64().unwrap() < 1e-9, "{printed}");
+    let moved = fs::read(&first).unwrap();
+    assert_ne!(moved, fs::read(run.join("policy.safetensors")).unwrap());
+    let mut learn = command(&["learn-from"]);
+    learn.arg(&run).arg("--log").arg(&log).arg("--policy").arg(&first).arg("--out").arg(&second);
+    success(&mut learn);
+    assert_ne!(fs::read(&second).unwrap(), moved);
+    let other = common::trained(&mut common::train("sac", dir.path(), &[]));
+    let mut learn = command(&["learn-from"]);
+    learn.arg(&other).arg("--log").arg(&log).arg("--out").arg(&second);
+    let message = common::refusal(&mut learn);
+    assert!(message.contains("only `tracking` and `tracking-cut`"), "{message}");
+}

@@ -206,7 +206,7 @@ impl<'a> SvgLearner<'a> {
         self.progress.env_steps += 1;
         let ended = self.b.transition.end.is_some();
         if !self.settings.estimator.is_episodic() && self.progress.episodes > 0 {
-            self.learn_from_step()?;
+            self.learn_from_step(ended)?;
         }
         if ended {
             self.in_episode = false;
@@ -317,7 +317,7 @@ impl<'a> SvgLearner<'a> {
     }
 
     /// Algorithm 2: model, critic, policy.
-    fn learn_from_step(&mut self) -> Result<(), LearnError> {
+    fn learn_from_step(&mut self, ended: bool) -> Result<(), LearnError> {
         let SvgSettings { estimator, minibatch, steps, .. } = self.settings;
         let (critic_updates, all) =
             (self.settings.critic.as_ref().map_or(0, |critic| critic.updates), u64::MAX);
@@ -333,8 +333,9 @@ impl<'a> SvgLearner<'a> {
             Estimator::One | Estimator::ActorCritic => ON_POLICY.min(self.env.t() as u64),
             _ => all,
         };
-        // Before the episode has a minibatch, its first steps would be learned over and over.
-        if last < minibatch as u64 {
+        // Before the episode has a minibatch, its first steps would be learned over and over; an episode that
+        // is over by then is learned once.
+        if last < minibatch as u64 && !ended {
             self.metrics.add(&values);
             return Ok(());
         }

@@ -27,9 +27,11 @@ pub struct TrackingLearner<'a> {
     metrics: Means,
 }
 
-/// Per step of the policy: mean return of its roll-outs, norm of the gradient before it is shortened, and
-/// the largest spectral radius of the model's closed loop at the starts of segments.
-const METRICS: [&str; 3] = ["train_return", "gradient_norm", "closed_loop_radius"];
+/// Per step of the policy: mean return of its roll-outs, norm of the gradient before it is shortened, the
+/// largest spectral radius of the model's closed loop at the starts of segments, and the largest difference
+/// between an action and what the policy would have done.
+const METRICS: [&str; 4] =
+    ["train_return", "gradient_norm", "closed_loop_radius", "action_mismatch"];
 
 /// Everything of the state that is not a tensor.
 #[derive(Serialize, Deserialize)]
@@ -147,8 +149,12 @@ impl<'a> TrackingLearner<'a> {
             *param += rate * grad;
         }
         let mean = found.iter().map(|(_, report)| report.total_reward).sum::<f64>() / n;
-        let radius = found.iter().map(|(_, report)| report.closed_loop_radius).fold(0.0, f64::max);
-        self.metrics.add(&[Some(mean), Some(norm), Some(radius)]);
+        let largest = |of: fn(&GradientReport) -> f64| {
+            Some(found.iter().map(|(_, report)| of(report)).fold(0.0, f64::max))
+        };
+        let (radius, mismatch) =
+            (largest(|r| r.closed_loop_radius), largest(|r| r.action_mismatch));
+        self.metrics.add(&[Some(mean), Some(norm), radius, mismatch]);
         let steps: usize = recordings.iter().map(Recording::n_steps).sum();
         self.progress.env_steps += steps as u64;
         self.progress.updates += 1;

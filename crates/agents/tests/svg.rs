@@ -117,21 +117,27 @@ fn the_recursion_equals_dual_numbers() {
     }
 }
 
+/// Return and gradients of a trajectory are of second degree in its 40 standard normal numbers: means over
+/// the points ±√40 along each of them are exact.
 #[test]
 fn with_the_true_model_the_gradient_of_one_trajectory_is_unbiased() {
-    let mut stream = Stream::new(2, "noise", 0);
-    let n = 20_000;
-    let mut sums = [0.0; 2];
-    for _ in 0..n {
-        let mut normals = || (0..20).map(|_| stream.normal()).collect::<Vec<_>>();
-        let (eta, xi) = (normals(), normals());
-        let (steps, _) = trajectory(THETA, &eta, &xi);
-        let [by_theta, by_log_std, _] = svg(&steps, &eta, 0.0);
-        sums[0] += by_theta / f64::from(n);
-        sums[1] += by_log_std / f64::from(n);
+    const T: usize = 20;
+    let mut means = [0.0; 3];
+    for at in 0..2 * T {
+        for sign in [1.0, -1.0] {
+            let mut noise = [0.0; 2 * T];
+            noise[at] = sign * (2.0 * T as f64).sqrt();
+            let (eta, xi) = noise.split_at(T);
+            let (steps, _) = trajectory(THETA, eta, xi);
+            let reward = |(t, [s, a]): (i32, &[f64; 2])| -(s * s + RHO * a * a) * GAMMA.powi(t);
+            let total: f64 = (0..).zip(&steps).map(reward).sum();
+            let [by_theta, by_log_std, _] = svg(&steps, eta, 0.0);
+            for (mean, value) in means.iter_mut().zip([total, by_theta, by_log_std]) {
+                *mean += value / (4 * T) as f64;
+            }
+        }
     }
-    // Exact moments; the deviation of one trajectory is 2.02 for θ and less for log σ.
-    close(&sums, &[-3.850_665_58, -0.595_386_57], 4.0 * 2.02 / f64::from(n).sqrt());
+    close(&means, &[-2.711_037_50, -3.850_665_58, -0.595_386_57], 5e-9);
 }
 
 /// Small networks with the given estimator; the model is the task's nominal one.
@@ -298,8 +304,15 @@ fn weights_are_ratios_of_densities_and_scale_the_gradient() {
     agent.policy_gradient(&all, noise).unwrap();
     let on_policy = agent.gradients().0.to_vec();
     // The numbers of the linear example: a = −0.2 under θ = −0.3 and −0.2.
-    let ratio = (-0.5 * (0.1_f64 / 0.2).powi(2)).exp();
+    agent.policy.log_std.fill(0.2_f64.ln());
+    let log_density = |mean: f64| {
+        let mut eta = [0.0];
+        agent.policy.infer_noise(&[mean], &[-0.2], &mut eta);
+        agent.policy.log_density(&eta)
+    };
+    let ratio = (log_density(-0.3) - log_density(-0.2)).exp();
     assert!((ratio - 0.882_496_9).abs() < 5e-8);
+    agent.policy.log_std.fill(0.3_f64.ln());
     let shifted = |log: f64| {
         let mut moved = all.clone();
         moved.for_each(|b| b.log_prob -= log);
@@ -313,6 +326,53 @@ fn weights_are_ratios_of_densities_and_scale_the_gradient() {
     let report = agent.policy_gradient(&shifted(3.0), noise).unwrap();
     assert!((report.weight_max - 3.0_f64.exp()).abs() < 1e-9);
     assert!((report.weight_mean - 5.0).abs() < 1e-12 && report.truncated_share == 1.0);
+}
+
+/// Fitted policy evaluation: loss and target by hand, with an episode that ends and with weights; then the
+/// step goes down, and the target follows.
+#[test]
+fn the_critic_regresses_on_reward_and_the_value_behind() {
+    let task = task("cartpole-svg", &[]);
+    let task = task.as_task();
+    let mut agent = Svg::<f64>::new(task, &small(Estimator::OneReplay), 1).unwrap();
+    let mut batch = episode(task, &mut agent, 12, 2);
+    let mut t = 0;
+    batch.for_each(|b| {
+        // The last one ends for good; the others were twice as likely under the policy that acted.
+        (b.end, b.log_prob) = if t == 11 {
+            (Some(End::Terminated), b.log_prob)
+        } else {
+            (None, b.log_prob + 2.0_f64.ln())
+        };
+        t += 1;
+    });
+    let [net, target] = agent.critic.clone().unwrap();
+    let mut ws = net.workspace(1);
+    let mut value = |net: &critics::Mlp<f64>, x: &DVector<f64>| {
+        let mut o = vec![0.0; 5];
+        task.observation().observe(x, &mut o);
+        net.forward(&o, &mut ws)[0]
+    };
+    let mut loss = 0.0;
+    for b in batch.as_slice() {
+        let (weight, beyond) = match b.end {
+            Some(_) => (1.0, 0.0),
+            None => (0.5, task.discount() * value(&target, &b.x_next)),
+        };
+        loss += 0.5 * weight * (b.reward + beyond - value(&net, &b.x)).powi(2) / 12.0;
+    }
+    let noise = &mut Stream::new(0, "unused", 0);
+    let found = agent.update_critic(&batch, noise).unwrap();
+    assert!((found - loss).abs() < 1e-12 * loss.max(1.0), "{found} {loss}");
+    let [moved, followed] = agent.critic.clone().unwrap();
+    let rate = agent.settings().critic.as_ref().unwrap().target_rate;
+    for (((before, target), moved), followed) in
+        net.params().iter().zip(target.params()).zip(moved.params()).zip(followed.params())
+    {
+        assert!((followed - (target + rate * (moved - target))).abs() < 1e-12);
+        assert!((moved - before).abs() < 1.1e-3, "Adam's first step is its rate");
+    }
+    assert!(agent.update_critic(&batch, noise).unwrap() < loss);
 }
 
 #[test]

@@ -334,8 +334,8 @@ fn untrained_pendulums_cost_what_is_published() {
     let x0 = dvector![FRAC_PI_2, 0.0, 0.0, 0.0];
     let cost = |control, gravity, factor| nominal_cost(&pendulum(control, gravity, factor), &x0);
     let feedback = PendulumControl::ContinuousLqr;
-    assert_relative_eq!(cost(feedback, 0.1, 1.0), 1110.510_458_82, max_relative = 1e-10);
-    assert_relative_eq!(cost(feedback, 1.0, 0.5), 1163.763_315_15, max_relative = 1e-10);
+    assert_relative_eq!(cost(feedback, 0.1, 1.0), 1_110.510_458_82, max_relative = 1e-10);
+    assert_relative_eq!(cost(feedback, 1.0, 0.5), 1_163.763_315_15, max_relative = 1e-10);
     let open = PendulumControl::OpenLoop;
     assert_relative_eq!(cost(open, 0.1, 1.0), 207.975_516_212, max_relative = 1e-10);
     assert_relative_eq!(cost(open, 1.0, 0.5), 859.424_585_881, max_relative = 1e-10);

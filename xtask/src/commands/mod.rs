@@ -4,6 +4,7 @@ mod bench;
 mod check_robot;
 mod eval;
 mod gradcheck;
+mod learn_from;
 mod list;
 mod probe;
 mod report;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Eval(eval::EvalArgs),
     /// Animate a roll-out of the policy of a finished run
     Play(eval::PlayArgs),
+    /// One step of a tracking policy along logs of a real plant
+    LearnFrom(learn_from::LearnFromArgs),
     /// Write a report again from stored results, or compare two
     Report(report::ReportArgs),
     /// Print one transition of a task, or a robot's dynamics, with derivatives as JSON
@@ -60,6 +63,7 @@ impl Command {
             Self::Train(args) => args.run(),
             Self::Eval(args) => args.run(),
             Self::Play(args) => args.run(),
+            Self::LearnFrom(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Probe(args) => args.run(),
             Self::Solve(args) => args.run(),

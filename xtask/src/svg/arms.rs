@@ -120,5 +120,5 @@ pub(super) fn too_few() -> Verdict {
 /// What the paper leaves open, and how all experiments have it.
 pub(super) const SETTINGS: &str = "The paper's main text publishes neither constants of the tasks nor step \
      sizes, batches or noise: all are choices (see the method's page). Actions have a fixed deviation of 0.3 of half \
-     their range; Adam has 1e-3 for policy, model and critic; minibatches have 128 transitions; gradients are \
+     their range; Adam has 1e-3 for policy, model and critic; gradients are \
      shortened to norm 1 (whole trajectories) or 10 before Adam. Evaluations are without noise.";

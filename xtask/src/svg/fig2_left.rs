@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_stated_quality_decides() {
-        let kind = |costs| decide(&Duel::all(&duels(costs), MIN_SEEDS)).kind;
+        let kind = |costs| decide(&Duel::all(&duels(costs), 3)).kind;
         let (ahead, level) = ([1.0, 2.0], [1.0, 1.0]);
         assert_eq!(kind([level, ahead, level, level]), Kind::Reproduced);
         assert_eq!(kind([level, level, ahead, level]), Kind::Partly);

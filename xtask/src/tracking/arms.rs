@@ -16,6 +16,9 @@ pub(super) const PENDULUM: &str = "double-pendulum-reach";
 pub(super) const CAR: &str = "car-lap";
 pub(super) const QUADRUPED: &str = "quadruped-lap";
 
+/// Seconds of a roll-out of the car, 156 segments of 7 steps.
+pub(super) const CAR_SECONDS: f64 = 21.84;
+
 /// Complete seeds that a verdict needs.
 pub(super) const MIN_SEEDS: usize = 5;
 

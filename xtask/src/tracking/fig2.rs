@@ -66,6 +66,9 @@ fn cells(size: &Size, factor: f64) -> Result<Vec<Curve>> {
     PENDULUMS.into_iter().map(|policy| pendulum(size, policy, factor)).collect()
 }
 
+/// Minutes of the plant that a step of the policy takes: five roll-outs of 3 s.
+const MINUTES: f64 = 0.25;
+
 /// Costs of the roll-outs of each step, summed over them, run by run.
 fn costs(group: &Group) -> Vec<Vec<f64>> {
     let of = |cell| -> Vec<f64> {
@@ -95,14 +98,15 @@ fn judge(found: &Found, half: bool) -> Result<Findings> {
         .collect();
     let panel = |title: &str, keep: fn(&Pendulum) -> bool| Panel {
         title: title.to_owned(),
-        x: Scale { label: "steps of the policy", marks: Marks::Linear },
+        x: Scale { label: "minutes of the plant", marks: Marks::Linear },
         y: Scale { label: "cost of five roll-outs", marks: Marks::Decades },
         lines: shown
             .iter()
             .filter(|(policy, _)| keep(policy))
             .flat_map(|(_, group)| {
                 let mut points = group.points(Column::Episodes, Column::Named("train_return"));
-                for (_, seeds) in &mut points {
+                for (step, seeds) in &mut points {
+                    *step *= MINUTES;
                     seeds.iter_mut().for_each(|reward| *reward *= -(ROLLOUTS as f64));
                 }
                 crate::curves::lines(&group.label, crate::report::lines::Stroke::Plain, &points)
@@ -179,10 +183,10 @@ fn judge(found: &Found, half: bool) -> Result<Findings> {
         verdict,
         pictures: vec![Illustration {
             name: "curves",
-            caption: "Cost of the five roll-outs of each step of the policy: geometric mean over seeds with \
-                      95 % band."
+            caption: "Cost of the five roll-outs of each step of the policy (15 s of the plant): geometric mean \
+                      over seeds with 95 % band."
                 .to_owned(),
-            picture: picture("Cost against steps of the policy", &panels),
+            picture: picture("Cost against minutes of the plant", &panels),
         }],
         rollouts: shown
             .iter()

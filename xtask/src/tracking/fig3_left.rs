@@ -8,7 +8,7 @@ use anyhow::Result;
 use bench_tasks::Preset;
 use serde::Serialize;
 
-use super::arms::{CAR, Lap, MIN_SEEDS, laps, too_few};
+use super::arms::{CAR, CAR_SECONDS, Lap, MIN_SEEDS, laps, too_few};
 use crate::figure::{Findings, Size};
 use crate::plan::Profile;
 use crate::report::lines::{Line, Marks, Panel, Scale, Stroke, picture};
@@ -44,9 +44,8 @@ const KNOTS: &str = "car-lap-knots";
 const BASELINES: [&str; 3] = ["sac", "ppo", "mbpo"];
 const OURS: Lap = Lap { horizon: Horizon::Full, rate: 1e-4 };
 const KEY: &str = "ours";
-/// Decisions of a roll-out, and its seconds.
+/// Decisions of a roll-out.
 const DECISIONS: u64 = 156;
-const SECONDS: f64 = 21.84;
 
 fn sizes(profile: Profile) -> &'static str {
     match profile {
@@ -122,7 +121,7 @@ fn baseline(
 /// Minutes of driving of an evaluation: roll-outs are episodes of either task.
 fn minutes(group: &Group) -> Vec<(f64, Vec<f64>)> {
     let mut points = group.points(Column::Episodes, Column::Named("cost_per_step"));
-    points.iter_mut().for_each(|(x, _)| *x *= SECONDS / 60.0);
+    points.iter_mut().for_each(|(x, _)| *x *= CAR_SECONDS / 60.0);
     points
 }
 

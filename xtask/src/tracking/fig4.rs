@@ -7,7 +7,7 @@ use bench_tasks::Preset;
 use dynamics::{Environment, Stream, Task};
 use nalgebra::DVector;
 
-use super::arms::{CAR, Lap, MIN_SEEDS, laps, too_few, untrained};
+use super::arms::{CAR, CAR_SECONDS, Lap, MIN_SEEDS, laps, too_few, untrained};
 use crate::cell::CellConfig;
 use crate::figure::{Findings, Size};
 use crate::plan::Profile;
@@ -58,9 +58,6 @@ fn cells(size: &Size) -> Result<Vec<Curve>> {
     };
     ARMS.into_iter().map(curve).collect()
 }
-
-/// Seconds of a roll-out of the plant.
-const SECONDS: f64 = 21.84;
 
 /// A lap of a policy, decision by decision.
 struct Driven {
@@ -143,7 +140,7 @@ fn judge(found: &Found) -> Result<Findings> {
             .flat_map(|(_, group)| {
                 let mut lines = group.plain_lines(Column::Episodes, Column::Named(column));
                 for line in &mut lines {
-                    line.points.iter_mut().for_each(|(x, _)| *x *= SECONDS / 60.0);
+                    line.points.iter_mut().for_each(|(x, _)| *x *= CAR_SECONDS / 60.0);
                 }
                 lines
             })

@@ -4,7 +4,7 @@ use agents::tracking::Horizon;
 use anyhow::Result;
 use bench_tasks::Preset;
 
-use super::arms::{CAR, Lap, MIN_SEEDS, laps, too_few};
+use super::arms::{CAR, CAR_SECONDS, Lap, MIN_SEEDS, laps, too_few};
 use crate::figure::{Findings, Size};
 use crate::plan::Profile;
 use crate::report::lines::{Marks, Panel, Scale, picture};
@@ -86,14 +86,17 @@ fn judge(found: &Found) -> Result<Findings> {
         |lap, share, n: usize| found.group(CAR, &key(lap, share)).filter(|group| group.has(n));
     let panel = |lap: Lap| Panel {
         title: lap.name().to_owned(),
-        x: Scale { label: "steps of the policy", marks: Marks::Linear },
+        x: Scale { label: "minutes of driving", marks: Marks::Linear },
         y: Scale { label: "cost per step", marks: Marks::Decades },
         lines: arms()
             .filter(|(of, _)| *of == lap)
             .filter_map(|(_, share)| Some((share, group(lap, share, 1)?)))
             .flat_map(|(share, group)| {
                 let mut lines = group.plain_lines(Column::Episodes, Column::Named("cost_per_step"));
-                lines.iter_mut().for_each(|line| line.name = format!("γ = {share}"));
+                for line in &mut lines {
+                    line.name = format!("γ = {share}");
+                    line.points.iter_mut().for_each(|(x, _)| *x *= CAR_SECONDS / 60.0);
+                }
                 lines
             })
             .collect(),
@@ -133,7 +136,7 @@ fn judge(found: &Found) -> Result<Findings> {
             name: "curves",
             caption: "Evaluations after each step: interquartile mean over seeds with 95 % band."
                 .to_owned(),
-            picture: picture("Cost against steps of the policy", &[panel(CUT), panel(FULL)]),
+            picture: picture("Cost against minutes of driving", &[panel(CUT), panel(FULL)]),
         }],
         rollouts: Vec::new(),
         tables: vec![("Losses of evaluations after so many steps of the policy".to_owned(), table)],

@@ -72,7 +72,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
 const SMALL_TRACKING: [&str; 2] = ["task.horizon=60", "method.hidden=[8,8]"];
 
 /// Fits within seconds.
-const SMALL_MBPO: [&str; 10] = [
+const SMALL_MBPO: [&str; 11] = [
     "method.refit_every=100",
     "method.rollouts=100",
     "method.updates=2",
@@ -83,6 +83,7 @@ const SMALL_MBPO: [&str; 10] = [
     "method.sac.actor_hidden=[8,8]",
     "method.sac.critic_hidden=[8,8]",
     "method.sac.random_steps=50",
+    "method.sac.update_after=50",
 ];
 
 /// `train` on a cart-pole into `out` with small networks, few steps and `more` arguments.

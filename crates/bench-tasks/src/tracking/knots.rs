@@ -102,7 +102,7 @@ impl KnotTask {
         if !(discount > 0.0 && discount <= 1.0) {
             return refuse("discount", discount, "above 0 and at most 1");
         }
-        if !(max_step_cost > 0.0) {
+        if max_step_cost.is_nan() || max_step_cost <= 0.0 {
             return refuse("max_step_cost", max_step_cost, "positive");
         }
         let inner = Arc::new(inner);

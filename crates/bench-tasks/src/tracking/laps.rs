@@ -245,7 +245,7 @@ impl LapTask {
             }
         }
         let segment = (knot_period / dt).round();
-        if !(segment >= 2.0 && segment <= 1e6) {
+        if !(2.0..=1e6).contains(&segment) {
             return refuse("knot_period", knot_period, "at least two steps of `dt`");
         }
         if segments == 0 || segments > 100_000 || settle_segments >= segments {
