@@ -76,7 +76,7 @@ fn scene(rollout: &Rollout) -> Picture {
     let (view, height) = View::of(places(rollout), RADIUS, 920.0);
     let mut p = Picture::new(920.0, height, "laps: animation of the trajectory");
     view.track(&mut p, RADIUS);
-    p.polyline("seed s0", places(rollout).map(|place| Some(view.at(place))));
+    p.polyline("path s0", places(rollout).map(|place| Some(view.at(place))));
     view.robot(&mut p, &rollout.xs[0]);
     p.data = Some(json!({
         "drawing": "lap", "dt": rollout.dt, "xs": rollout.xs, "us": rollout.us,
@@ -97,7 +97,7 @@ fn strip(rollout: &Rollout) -> Picture {
         p.begin(&format!(r#"transform="translate({} {})""#, column as f64 * w, row as f64 * h));
         p.rect("frame", (3.0, 3.0), (w - 6.0, h - 8.0), 4.0);
         view.track(&mut p, RADIUS);
-        p.polyline("seed s0", places(rollout).take(k + 1).map(|place| Some(view.at(place))));
+        p.polyline("path s0", places(rollout).take(k + 1).map(|place| Some(view.at(place))));
         view.robot(&mut p, &rollout.xs[k]);
         p.text("label", (12.0, 20.0), &format!("t = {} s", number(k as f64 * rollout.dt, 2)));
         p.end();

@@ -22,8 +22,8 @@ pub struct Mbpo {
     joined: Batch<f32>,
 }
 
-/// Beside SAC's: mean squared error of the elites on held-out transitions, passes of the last fit, length of
-/// its roll-outs.
+/// Beside SAC's: share of the variance of held-out transitions that the elites do not predict, passes of the
+/// last fit, length of its roll-outs.
 const METRICS: [&str; 11] = [
     "q_loss",
     "policy_loss",
@@ -272,8 +272,10 @@ impl OffPolicy for Mbpo {
     fn numbers(&self) -> Vec<(String, Vec<f32>)> {
         let e = &self.ensemble;
         let mut all = vec![
-            ("model.shift".to_owned(), e.shift.clone()),
-            ("model.scale".to_owned(), e.scale.clone()),
+            ("model.input_mean".to_owned(), e.units.input_mean.clone()),
+            ("model.input_deviation".to_owned(), e.units.input_deviation.clone()),
+            ("model.target_mean".to_owned(), e.units.target_mean.clone()),
+            ("model.target_deviation".to_owned(), e.units.target_deviation.clone()),
             ("model.elites".to_owned(), e.elites.iter().map(|&i| i as f32).collect()),
             ("model.fits".to_owned(), vec![e.fits as f32]),
             ("model.report".to_owned(), self.report.to_vec()),
@@ -304,8 +306,15 @@ impl OffPolicy for Mbpo {
         let mut of_length = |name: &str, n: usize| {
             numbers(name).and_then(|v| if v.len() == n { Ok(v) } else { Err(odd(name)) })
         };
-        e.shift = of_length("model.shift", e.shift.len())?;
-        e.scale = of_length("model.scale", e.scale.len())?;
+        let units = &mut e.units;
+        for (name, numbers) in [
+            ("model.input_mean", &mut units.input_mean),
+            ("model.input_deviation", &mut units.input_deviation),
+            ("model.target_mean", &mut units.target_mean),
+            ("model.target_deviation", &mut units.target_deviation),
+        ] {
+            *numbers = of_length(name, numbers.len())?;
+        }
         let elites = of_length("model.elites", e.elites.len())?;
         e.elites = elites.into_iter().map(|i| i as usize).collect();
         if e.elites.iter().any(|&i| i >= e.members.len()) {
