@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("crates/ddp", &["dynamics"]),
     ("crates/critics", &["dynamics"]),
     ("crates/agents", &["dynamics", "ddp", "critics"]),
-    ("crates/bench-tasks", &["dynamics"]),
+    ("crates/bench-tasks", &["dynamics", "ddp"]),
     ("xtask", &["dynamics", "ddp", "critics", "agents", "bench-tasks"]),
 ];
 
