@@ -8,7 +8,7 @@ use agents::tracking::{
     Corrections, Derivatives, Horizon, Recording, TrackingGradient, TrackingPolicy,
     TrackingSettings,
 };
-use agents::{Budget, Learner, Policy, TrackingLearner};
+use agents::{Budget, Learner, TrackingLearner};
 use approx::assert_relative_eq;
 use bench_tasks::{
     CarLapSettings, LapControl, LapTask, PendulumControl, Preset, QuadraticSpline,
@@ -17,28 +17,15 @@ use bench_tasks::{
 use critics::Mlp;
 use dynamics::models::{CarParameters, DoublePendulum, DoublePendulumParameters};
 use dynamics::{
-    ActionBounds, AnyDynamics, AnyPlant, ControlJacobian, DerivativeKind, Environment, Euler,
-    GenericControl, Move, RewardGradient, Scalar, Scratch, Stream, Task, Tracker, TrackerShape,
+    ActionBounds, AnyDynamics, AnyPlant, ControlJacobian, DerivativeKind, Euler, GenericControl,
+    Move, RewardGradient, Scalar, Scratch, Stream, Task, Tracker, TrackerShape,
 };
 use nalgebra::{DMatrix, DVector, dvector};
 use num_dual::Dual64;
 
 /// An episode from `x0`.
 fn record(task: &dyn Task, policy: &TrackingPolicy<'_>, x0: &DVector<f64>) -> Recording {
-    let mut env = Environment::new(task, None);
-    env.restore(x0, 0).unwrap();
-    let mut follower = policy.follower();
-    let mut recording = Recording { xs: vec![x0.clone()], us: Vec::new() };
-    let mut u = DVector::zeros(task.plant().any_nu());
-    loop {
-        follower.act(env.t(), env.x(), &mut u);
-        let step = env.step(&u).unwrap();
-        recording.us.push(u.clone());
-        recording.xs.push(env.x().clone());
-        if step.end.is_some() {
-            return recording;
-        }
-    }
+    Recording::from_start(task, &mut policy.follower(), x0, None).unwrap()
 }
 
 fn start(task: &dyn Task, seed: u64) -> DVector<f64> {

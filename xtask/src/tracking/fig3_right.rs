@@ -5,12 +5,13 @@ use anyhow::Result;
 use bench_tasks::Preset;
 
 use super::arms::{Lap, MIN_SEEDS, QUADRUPED, laps, too_few, untrained};
+use super::measures::{after, panel, shown, table};
 use crate::figure::{Findings, Size};
 use crate::plan::Profile;
-use crate::report::lines::{Marks, Panel, Scale, picture};
+use crate::report::lines::picture;
 use crate::report::stats::mean;
-use crate::report::{Entry, Estimate, Illustration, Kind, Table, Verdict};
-use crate::runs::found::{Column, Found, Group};
+use crate::report::{Illustration, Kind, Verdict};
+use crate::runs::found::Found;
 use crate::runs::{Curve, Figure};
 
 pub(super) const FIGURE: Figure = Figure {
@@ -55,54 +56,14 @@ const SECONDS: f64 = 57.6;
 
 fn judge(found: &Found) -> Result<Findings> {
     let group = |lap: Lap, n| found.group(QUADRUPED, lap.name()).filter(|group| group.has(n));
-    let shown: Vec<_> = ARMS.into_iter().filter_map(|lap| Some((lap, group(lap, 1)?))).collect();
-    let panel = |label, column: &'static str| Panel {
-        title: String::new(),
-        x: Scale { label: "minutes of walking", marks: Marks::Linear },
-        y: Scale { label, marks: Marks::Linear },
-        lines: shown
-            .iter()
-            .flat_map(|(_, group)| {
-                let mut lines = group.plain_lines(Column::Episodes, Column::Named(column));
-                for line in &mut lines {
-                    line.points.iter_mut().for_each(|(x, _)| *x *= SECONDS / 60.0);
-                }
-                lines
-            })
-            .collect(),
-    };
+    let shown = shown(found, QUADRUPED, &ARMS);
+    let panel = |label, column| panel(&shown, ("minutes of walking", SECONDS), (label, column));
     let panels = [
         panel("distance to the track [m]", "track_distance"),
         panel("speed [m/s]", "speed"),
         panel("cost per step", "cost_per_step"),
     ];
-    let mut table = Table::new(
-        &["costates", "seeds", "", "before", "2 steps", "4 steps", "7 steps", "10 steps"],
-        3,
-    );
-    for (lap, group) in &shown {
-        let Some(run) = group.runs.first() else { continue };
-        let before = untrained(run)?;
-        for (i, (name, column)) in [
-            ("cost per step", "cost_per_step"),
-            ("distance [m]", "track_distance"),
-            ("speed [m/s]", "speed"),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let mut row = vec![
-                Entry::text(lap.name()),
-                Entry::text(group.runs.len().to_string()),
-                Entry::text(name),
-                Entry::text(format!("{:.3}", before[i])),
-            ];
-            for step in [2, 4, 7, 10] {
-                row.push(Entry::estimate(&Estimate::mean(&after(group, column, step)), Some(3)));
-            }
-            table.push(row);
-        }
-    }
+    let table = table(&shown, &[2, 4, 7, 10])?;
     let verdict = match group(ARMS[0], MIN_SEEDS) {
         Some(group) => {
             let before = untrained(&group.runs[0])?;
@@ -122,12 +83,6 @@ fn judge(found: &Found) -> Result<Findings> {
         rollouts: shown.first().map_or_else(Vec::new, |(_, group)| group.before_and_after()),
         tables: vec![("Before training and after so many steps of the policy".to_owned(), table)],
     })
-}
-
-/// A measure of each run after so many steps.
-fn after(group: &Group, column: &'static str, step: usize) -> Vec<f64> {
-    let of = |cell| Column::Named(column).of(cell).get(step - 1).copied();
-    group.runs.iter().filter_map(of).collect()
 }
 
 fn decide(before: f64, distance: f64, speed: f64) -> Verdict {

@@ -8,6 +8,7 @@ use dynamics::{Environment, Stream, Task};
 use nalgebra::DVector;
 
 use super::arms::{CAR, CAR_SECONDS, Lap, MIN_SEEDS, laps, too_few, untrained};
+use super::measures::{after, panel, shown, table};
 use crate::cell::CellConfig;
 use crate::figure::{Findings, Size};
 use crate::plan::Profile;
@@ -16,7 +17,7 @@ use crate::report::laps::{Path, overlay};
 use crate::report::lines::{Line, Marks, Panel, Scale, Stroke, picture};
 use crate::report::stats::mean;
 use crate::report::{Entry, Estimate, Illustration, Kind, Table, Verdict};
-use crate::runs::found::{Column, Found, Group};
+use crate::runs::found::Found;
 use crate::runs::{Curve, Figure};
 
 pub(super) const FIGURE: Figure = Figure {
@@ -130,22 +131,8 @@ const GAINS: [&str; 6] = ["Δkx", "Δky", "Δkv", "Δkφ", "Δka", "Δkω"];
 
 fn judge(found: &Found) -> Result<Findings> {
     let group = |lap: Lap, n| found.group(CAR, lap.name()).filter(|group| group.has(n));
-    let shown: Vec<_> = ARMS.into_iter().filter_map(|lap| Some((lap, group(lap, 1)?))).collect();
-    let panel = |label, column: &'static str| Panel {
-        title: String::new(),
-        x: Scale { label: "minutes of driving", marks: Marks::Linear },
-        y: Scale { label, marks: Marks::Linear },
-        lines: shown
-            .iter()
-            .flat_map(|(_, group)| {
-                let mut lines = group.plain_lines(Column::Episodes, Column::Named(column));
-                for line in &mut lines {
-                    line.points.iter_mut().for_each(|(x, _)| *x *= CAR_SECONDS / 60.0);
-                }
-                lines
-            })
-            .collect(),
-    };
+    let shown = shown(found, CAR, &ARMS);
+    let panel = |label, column| panel(&shown, ("minutes of driving", CAR_SECONDS), (label, column));
     let panels = [
         panel("cost per step", "cost_per_step"),
         panel("distance to the track [m]", "track_distance"),
@@ -157,31 +144,7 @@ fn judge(found: &Found) -> Result<Findings> {
             .to_owned(),
         picture: picture("Cost, distance and speed against minutes of driving", &panels),
     }];
-    let mut table =
-        Table::new(&["costates", "seeds", "", "before", "4 steps", "8 steps", "20 steps"], 3);
-    for (lap, group) in &shown {
-        let Some(run) = group.runs.first() else { continue };
-        let before = untrained(run)?;
-        for (i, (name, column)) in [
-            ("cost per step", "cost_per_step"),
-            ("distance [m]", "track_distance"),
-            ("speed [m/s]", "speed"),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let mut row = vec![
-                Entry::text(lap.name()),
-                Entry::text(group.runs.len().to_string()),
-                Entry::text(name),
-                Entry::text(format!("{:.3}", before[i])),
-            ];
-            for step in [4, 8, 20] {
-                row.push(Entry::estimate(&Estimate::mean(&after(group, column, step)), Some(3)));
-            }
-            table.push(row);
-        }
-    }
+    let table = table(&shown, &[4, 8, 20])?;
     let mut tables =
         vec![("Before training and after so many steps of the policy".to_owned(), table)];
     let mut verdict = too_few();
@@ -285,12 +248,6 @@ fn outputs(driven: &Driven) -> Illustration {
             ],
         ),
     }
-}
-
-/// A measure of each run after so many steps.
-fn after(group: &Group, column: &'static str, step: usize) -> Vec<f64> {
-    let of = |cell| Column::Named(column).of(cell).get(step - 1).copied();
-    group.runs.iter().filter_map(of).collect()
 }
 
 /// What is judged.

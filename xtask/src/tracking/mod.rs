@@ -6,6 +6,7 @@ mod fig2;
 mod fig3_left;
 mod fig3_right;
 mod fig4;
+mod measures;
 mod mismatch;
 mod theory;
 

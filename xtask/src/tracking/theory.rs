@@ -7,7 +7,7 @@ use anyhow::Result;
 use bench_tasks::{
     PendulumControl, ReachPoint, ReachPointSettings, TrackLine, TrackLineSettings, Variant,
 };
-use dynamics::{Environment, Stream, Task};
+use dynamics::{Stream, Task};
 use nalgebra::{DMatrix, DVector, dvector};
 use rayon::prelude::*;
 
@@ -55,25 +55,6 @@ struct Measured {
     reward_slope: f64,
 }
 
-/// An episode of a policy from `x0`.
-fn record(task: &dyn Task, policy: &TrackingPolicy<'_>, x0: &DVector<f64>) -> Result<Recording> {
-    use agents::Policy as _;
-    let mut env = Environment::new(task, None);
-    env.restore(x0, 0)?;
-    let mut follower = policy.follower();
-    let mut recording = Recording { xs: vec![x0.clone()], us: Vec::new() };
-    let mut u = DVector::zeros(task.plant().any_nu());
-    loop {
-        follower.act(env.t(), env.x(), &mut u);
-        let step = env.step(&u)?;
-        recording.us.push(u.clone());
-        recording.xs.push(env.x().clone());
-        if step.end.is_some() {
-            return Ok(recording);
-        }
-    }
-}
-
 /// dJ/dθ from `x0`, with the derivatives of model or plant.
 fn gradient(
     task: &dyn Task,
@@ -81,7 +62,7 @@ fn gradient(
     x0: &DVector<f64>,
     derivatives: Derivatives,
 ) -> Result<DVector<f64>> {
-    let recording = record(task, policy, x0)?;
+    let recording = Recording::from_start(task, &mut policy.follower(), x0, None)?;
     let mut grads = DVector::zeros(policy.params().len());
     TrackingGradient::new(policy, task, derivatives, Horizon::Full)?.costate(
         policy,
@@ -140,7 +121,7 @@ fn line(real: [f64; 2], nominal: [f64; 2], gain: Option<f64>, horizon: usize) ->
     )?;
     let policy = TrackingPolicy::tabled(&task, horizon)?;
     let x0 = dvector![1.0];
-    let recording = record(&task, &policy, &x0)?;
+    let recording = Recording::from_start(&task, &mut policy.follower(), &x0, None)?;
     let exact = gradient(&task, &policy, &x0, Derivatives::Plant)?;
     let estimate = gradient(&task, &policy, &x0, Derivatives::Nominal)?;
     Ok(Measured {

@@ -36,8 +36,23 @@ impl Recording {
         starts: &mut Stream,
         noise: Option<Stream>,
     ) -> Result<Self, DynamicsError> {
+        let mut x0 = DVector::zeros(task.plant().any_nx());
+        task.sample_x0(starts, &mut x0);
+        Self::from_start(task, policy, &x0, noise)
+    }
+
+    /// The same from `x0`, nx entries.
+    ///
+    /// # Errors
+    /// What the plant reports, and a start of another size or with entries that are not finite.
+    pub fn from_start(
+        task: &dyn Task,
+        policy: &mut dyn Policy,
+        x0: &DVector<f64>,
+        noise: Option<Stream>,
+    ) -> Result<Self, DynamicsError> {
         let mut env = Environment::new(task, noise);
-        env.reset(starts);
+        env.restore(x0, 0)?;
         policy.reset();
         let mut recording = Self { xs: vec![env.x().clone()], us: Vec::new() };
         let mut u = DVector::zeros(task.plant().any_nu());
