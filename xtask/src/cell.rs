@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use agents::{
-    LearnError, Observer, Outcome, RESULT_FILE, TrainSettings, discard_checkpoints, find_method,
-    from_table, load_networks, train,
+    LearnError, Learner, Observer, Outcome, RESULT_FILE, TrainSettings, discard_checkpoints,
+    find_method, from_table, load_networks, train,
 };
 use anyhow::{Context as _, Result, bail};
 use bench_tasks::{BenchTask, Preset, Variant};
@@ -143,14 +143,30 @@ impl CellConfig {
     /// # Errors
     /// Settings that task, method or training loop refuse, networks to start from that do not fit.
     pub(crate) fn check(&self, init_from: Option<&Path>) -> Result<()> {
-        let task = self.build_task()?;
         from_table::<TrainSettings>("train", &self.train)?.check()?;
+        self.with_learner(init_from, |_| Ok(()))
+    }
+
+    /// What a user should know before the run ([`Learner::remark`]).
+    ///
+    /// # Errors
+    /// As [`CellConfig::check`]; what task and model report.
+    pub(crate) fn remark(&self, init_from: Option<&Path>) -> Result<Option<String>> {
+        self.with_learner(init_from, |learner| Ok(learner.remark()?))
+    }
+
+    fn with_learner<R>(
+        &self,
+        init_from: Option<&Path>,
+        work: impl FnOnce(&dyn Learner) -> Result<R>,
+    ) -> Result<R> {
+        let task = self.build_task()?;
         let mut learner =
             find_method(&self.method_name)?.build(task.as_task(), &self.method, self.seed)?;
         if let Some(run) = init_from {
             learner.start_from(&load_networks(run)?)?;
         }
-        Ok(())
+        work(&*learner)
     }
 
     /// The task that the run is about.

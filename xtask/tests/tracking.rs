@@ -23,9 +23,9 @@ fn every_figure_is_reported_from_cells_that_do_not_depend_on_threads() {
     let cells = |out: &PathBuf| {
         names(&out.join("cells")).iter().map(|n| out.join("cells").join(n)).collect::<Vec<_>>()
     };
-    // Two seeds of eight policies with two models, three baselines, two horizons on quadruped and car, and
+    // Two seeds of nine policies with two models, three baselines, two horizons on quadruped and car, and
     // seven models of the car.
-    assert_eq!(cells(&a).len(), 2 * (2 * 8 + 3 + 2 * 2 + 7));
+    assert_eq!(cells(&a).len(), 2 * (2 * 9 + 3 + 2 * 2 + 7));
     for (a, b) in cells(&a).iter().zip(&cells(&b)) {
         assert_same_cell(a, b);
     }
@@ -67,4 +67,20 @@ fn logs_of_a_plant_move_the_policy() {
     learn.arg(&other).arg("--log").arg(&log).arg("--out").arg(&second);
     let message = common::refusal(&mut learn);
     assert!(message.contains("only `tracking` and `tracking-cut`"), "{message}");
+}
+
+#[test]
+fn the_closed_loop_is_reported_before_training() {
+    let dir = tempdir().unwrap();
+    let run = |settings: &[&str]| {
+        let mut train = command(&["train", "--task", "car-lap", "--method", "tracking"]);
+        let short = ["segments=4", "settle_segments=1", "train.total_steps=28"];
+        train.args(short.iter().chain(settings).flat_map(|setting| ["--set", setting]));
+        let output = train.arg("--out").arg(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run(&[]).contains("spectral radius of 0.99"), "the car's own gains");
+    let stiffer = run(&["control.law=backstepping", "gains=[0.6, 0.4, 1.5, 2.0, 1.0, 1.0]"]);
+    assert!(stiffer.contains("spectral radius of"), "{stiffer}");
 }

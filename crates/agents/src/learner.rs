@@ -21,6 +21,13 @@ pub trait Learner {
     /// # Errors
     /// Sizes that do not fit the task.
     fn policy(&self) -> Result<Box<dyn Policy + '_>, LearnError>;
+    /// What a user should know before the first step, if there is anything.
+    ///
+    /// # Errors
+    /// What task and model report.
+    fn remark(&self) -> Result<Option<String>, LearnError> {
+        Ok(None)
+    }
     /// Names of [`Learner::take_metrics`]' numbers.
     fn metric_names(&self) -> &[&'static str];
     /// Diagnostics averaged since the last call; what has not been measured since is not a number.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::Means;
 use crate::ppo_learner::{SavedMethod, check};
 use crate::tracking::{
-    GradientReport, Horizon, Recording, TrackingGradient, TrackingPolicy, TrackingSettings,
+    GradientReport, Recording, TrackingGradient, TrackingPolicy, TrackingSettings,
 };
 use crate::{Budget, Episode, LearnError, Learner, Policy, Progress};
 
@@ -46,14 +46,6 @@ struct SavedState {
 
 const STATE_FILE: &str = "state.json";
 const TENSOR_FILE: &str = "tensors.safetensors";
-
-/// Name of the method with this horizon.
-pub(crate) fn name(horizon: Horizon) -> &'static str {
-    match horizon {
-        Horizon::Full => "tracking",
-        Horizon::Segment => "tracking-cut",
-    }
-}
 
 impl<'a> TrackingLearner<'a> {
     /// A learner at the start of a run.
@@ -106,39 +98,65 @@ impl<'a> TrackingLearner<'a> {
         })
     }
 
+    /// dJ/dθ along a recording, added to zeros.
+    fn gradient(&self, recording: &Recording) -> Result<(Vec<f64>, GradientReport), LearnError> {
+        let TrackingSettings { derivatives, horizon, windows, .. } = self.settings;
+        let mut estimator = TrackingGradient::new(&self.policy, self.task, derivatives, horizon)?
+            .with_windows(windows);
+        let mut grads = vec![0.0; self.policy.params().len()];
+        let report = estimator.costate(&self.policy, recording, &mut grads);
+        let report = report.map_err(|source| LearnError::Task {
+            seed: self.seed,
+            env_step: self.progress.env_steps,
+            source,
+        })?;
+        Ok((grads, report))
+    }
+
     /// One step of the policy up the mean of the gradients along `recordings`, which may come from
     /// anywhere (logs of a robot that ran this policy).
     ///
     /// # Errors
-    /// A gradient that is not finite; what the model reports. The policy has not moved then.
+    /// No recordings, or some that do not fit the task; a gradient that is not finite; what the model
+    /// reports. The policy has not moved then.
     pub fn learn_from(&mut self, recordings: &[Recording]) -> Result<(), LearnError> {
-        let TrackingSettings { derivatives, horizon, learning_rate, max_gradient_norm, .. } =
-            self.settings;
-        let n_params = self.policy.params().len();
-        let along = |recording: &Recording| -> Result<(Vec<f64>, GradientReport), LearnError> {
-            let mut estimator =
-                TrackingGradient::new(&self.policy, self.task, derivatives, horizon)?;
-            let mut grads = vec![0.0; n_params];
-            let report = estimator.costate(&self.policy, recording, &mut grads);
-            let report = report.map_err(|source| LearnError::Task {
-                seed: self.seed,
-                env_step: self.progress.env_steps,
-                source,
+        if recordings.is_empty() {
+            return Err(LearnError::Mismatch {
+                what: "the recordings to learn from".to_owned(),
+                found: "none".to_owned(),
+                needed: "at least one".to_owned(),
+            });
+        }
+        for (i, recording) in recordings.iter().enumerate() {
+            recording.check(self.task).map_err(|found| LearnError::Mismatch {
+                what: format!("recording {i}"),
+                found,
+                needed: format!("a trajectory of `{}`", self.task.name()),
             })?;
-            Ok((grads, report))
-        };
-        let found: Vec<_> = recordings.par_iter().map(along).collect::<Result<_, _>>()?;
+        }
+        let TrackingSettings { learning_rate, max_gradient_norm, .. } = self.settings;
+        let found: Vec<_> =
+            recordings.par_iter().map(|one| self.gradient(one)).collect::<Result<_, _>>()?;
         let n = found.len() as f64;
-        let mut gradient = vec![0.0; n_params];
+        let mut gradient = vec![0.0; self.policy.params().len()];
         for (grads, _) in &found {
             gradient.iter_mut().zip(grads).for_each(|(sum, grad)| *sum += grad / n);
         }
         let norm = gradient.iter().map(|grad| grad * grad).sum::<f64>().sqrt();
+        let largest = |of: fn(&GradientReport) -> f64| {
+            found.iter().map(|(_, report)| of(report)).fold(0.0, f64::max)
+        };
+        let radius = largest(|report| report.closed_loop_radius);
         if !norm.is_finite() {
             return Err(LearnError::NotFinite {
                 method: self.method().to_owned(),
                 seed: self.seed,
-                what: "the gradient's norm",
+                what: match radius >= 1.0 {
+                    true => {
+                        "the gradient's norm (the model's closed loop has a spectral radius of 1 or more)"
+                    }
+                    false => "the gradient's norm",
+                },
                 value: norm,
                 env_step: self.progress.env_steps,
                 update: self.progress.updates,
@@ -149,12 +167,8 @@ impl<'a> TrackingLearner<'a> {
             *param += rate * grad;
         }
         let mean = found.iter().map(|(_, report)| report.total_reward).sum::<f64>() / n;
-        let largest = |of: fn(&GradientReport) -> f64| {
-            Some(found.iter().map(|(_, report)| of(report)).fold(0.0, f64::max))
-        };
-        let (radius, mismatch) =
-            (largest(|r| r.closed_loop_radius), largest(|r| r.action_mismatch));
-        self.metrics.add(&[Some(mean), Some(norm), radius, mismatch]);
+        let mismatch = largest(|report| report.action_mismatch);
+        self.metrics.add(&[Some(mean), Some(norm), Some(radius), Some(mismatch)]);
         let steps: usize = recordings.iter().map(Recording::n_steps).sum();
         self.progress.env_steps += steps as u64;
         self.progress.updates += 1;
@@ -167,7 +181,7 @@ impl<'a> TrackingLearner<'a> {
 
 impl Learner for TrackingLearner<'_> {
     fn method(&self) -> &'static str {
-        name(self.settings.horizon)
+        self.settings.horizon.method()
     }
 
     fn advance(&mut self, budget: Budget) -> Result<Progress, LearnError> {
@@ -181,6 +195,24 @@ impl Learner for TrackingLearner<'_> {
 
     fn policy(&self) -> Result<Box<dyn Policy + '_>, LearnError> {
         Ok(Box::new(self.policy.follower()))
+    }
+
+    /// The spectral radius of the model's closed loop along the next roll-outs.
+    fn remark(&self) -> Result<Option<String>, LearnError> {
+        let reports = self.record()?;
+        let radii = reports.iter().map(|one| Ok(self.gradient(one)?.1.closed_loop_radius));
+        let radii: Vec<f64> = radii.collect::<Result<_, LearnError>>()?;
+        let radius = radii.into_iter().fold(0.0, f64::max);
+        let words = match radius < 1.0 {
+            true => "costates stay bounded",
+            false => {
+                "costates grow with the horizon; a controller or a time step of another kind, or \
+                      `tracking-cut`, may mend that"
+            }
+        };
+        Ok(Some(format!(
+            "the model's closed loop, Â + B̂K, has a spectral radius of {radius:.4} at most: {words}"
+        )))
     }
 
     fn metric_names(&self) -> &[&'static str] {

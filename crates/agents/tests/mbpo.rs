@@ -12,6 +12,7 @@ use agents::mbpo::{EnsembleSettings, MbpoLearner, MbpoSettings};
 use agents::{
     Budget, Learner, Observer, Progress, SacSettings, Timing, TrainSettings, evaluate, train,
 };
+use bench_tasks::{Preset, Variant, registry};
 use common::PointMass;
 use dynamics::Stream;
 
@@ -114,5 +115,37 @@ fn settings_out_of_range_are_refused_by_name() {
     ] {
         let refused = refusal(settings);
         assert!(refused.contains(key), "{refused}");
+    }
+}
+
+#[test]
+fn it_runs_on_every_task() {
+    let settings = MbpoSettings {
+        refit_every: 20,
+        rollouts: 10,
+        rollout_length: [1, 1],
+        updates: 1,
+        model: EnsembleSettings { hidden: vec![4], max_epochs: 2, ..settings().model },
+        sac: SacSettings {
+            actor_hidden: vec![4],
+            critic_hidden: vec![4],
+            batch_size: 8,
+            random_steps: 10,
+            update_after: 10,
+            ..settings().sac
+        },
+        ..settings()
+    };
+    for entry in registry() {
+        let task = (entry.settings)(Preset::Released)
+            .and_then(|settings| (entry.build)(Variant::Real, &settings))
+            .unwrap();
+        let mut learner = MbpoLearner::new(task.as_task(), &settings, 0).unwrap();
+        let mut steps = 0;
+        while steps < 25 {
+            steps = learner.advance(Budget { env_steps: 25 - steps }).unwrap().env_steps;
+        }
+        let metrics = learner.take_metrics();
+        assert!(metrics[0].is_finite() && metrics[8].is_finite(), "{}: {metrics:?}", entry.name);
     }
 }

@@ -6,12 +6,12 @@ use std::f64::consts::{FRAC_PI_2, PI, TAU};
 
 use agents::tracking::{
     Corrections, Derivatives, Horizon, Recording, TrackingGradient, TrackingPolicy,
-    TrackingSettings,
+    TrackingSettings, Windows,
 };
 use agents::{Budget, Learner, TrackingLearner};
 use approx::assert_relative_eq;
 use bench_tasks::{
-    CarLapSettings, LapControl, LapTask, PendulumControl, Preset, QuadraticSpline,
+    CarLapSettings, LapControl, LapLaw, LapTask, PendulumControl, Preset, QuadraticSpline,
     QuadrupedLapSettings, ReachPoint, ReachPointSettings, TrackLine, TrackLineSettings, Variant,
 };
 use critics::Mlp;
@@ -76,12 +76,22 @@ fn small_tasks() -> Vec<Box<dyn Task>> {
     let mut walker = QuadrupedLapSettings::preset(Preset::Paper);
     walker.common.segments = 5;
     walker.common.settle_segments = 1;
+    let released = QuadrupedLapSettings { common: walker.common.clone(), ..released_walker() };
+    let mut backstepping = CarLapSettings::preset(Preset::Released);
+    backstepping.common.control.law = LapLaw::Backstepping;
+    backstepping.common.gains = [0.6, 0.4, 1.5, 2.0, 1.0, 1.0];
+    backstepping.common.segments = 5;
+    backstepping.common.settle_segments = 1;
     let mut tasks: Vec<Box<dyn Task>> = vec![
         Box::new(small_car(Preset::Released, 6)),
         Box::new(small_car(Preset::Paper, 6)),
+        Box::new(LapTask::car(Variant::Real, &backstepping).unwrap()),
         Box::new(LapTask::quadruped(Variant::Real, &walker).unwrap()),
+        Box::new(LapTask::quadruped(Variant::Real, &released).unwrap()),
+        Box::new(line(&TrackLineSettings::default())),
     ];
     for control in [
+        PendulumControl::ContinuousLqr,
         PendulumControl::DiscreteLqr,
         PendulumControl::ComputedTorque,
         PendulumControl::OpenLoop,
@@ -99,6 +109,10 @@ fn small_tasks() -> Vec<Box<dyn Task>> {
     tasks
 }
 
+fn released_walker() -> QuadrupedLapSettings {
+    QuadrupedLapSettings::preset(Preset::Released)
+}
+
 const MODES: [(Derivatives, Horizon); 4] = [
     (Derivatives::Nominal, Horizon::Full),
     (Derivatives::Nominal, Horizon::Segment),
@@ -110,13 +124,18 @@ const MODES: [(Derivatives, Horizon); 4] = [
 fn both_forms_agree() {
     for task in small_tasks() {
         let task = &*task;
-        let policy = random_policy(task, &[6, 5]);
-        let recording = record(task, &policy, &start(task, 0));
-        for (derivatives, horizon) in MODES {
-            let backward = gradient(task, &policy, &recording, (derivatives, horizon));
+        let mut table = TrackingPolicy::tabled(task, 4).unwrap();
+        let mut stream = Stream::new(6, "table", 0);
+        table.params_mut().iter_mut().for_each(|p| *p = stream.uniform(-0.3, 0.3));
+        for (policy, (derivatives, horizon)) in [random_policy(task, &[6, 5]), table]
+            .iter()
+            .flat_map(|policy| MODES.map(|mode| (policy, mode)))
+        {
+            let recording = record(task, policy, &start(task, 0));
+            let backward = gradient(task, policy, &recording, (derivatives, horizon));
             let mut forward = vec![0.0; backward.len()];
-            let mut estimator = TrackingGradient::new(&policy, task, derivatives, horizon).unwrap();
-            estimator.forward(&policy, &recording, &mut forward).unwrap();
+            let mut estimator = TrackingGradient::new(policy, task, derivatives, horizon).unwrap();
+            estimator.forward(policy, &recording, &mut forward).unwrap();
             let error = (&backward - DVector::from_vec(forward)).norm() / backward.norm();
             assert!(error < 1e-12, "{}: {error}", task.name());
         }
@@ -155,8 +174,13 @@ fn with_the_plants_derivatives_it_is_the_gradient_of_the_return() {
 }
 
 /// The closed loop of car, controller, spline and network on any scalar, the model corrected so that it
-/// replays the recording: its derivative is the estimator.
-fn car_twin<S: Scalar>(theta: &[S], net: &Mlp<f64>, task: &LapTask, recording: &Recording) -> S {
+/// replays the recording: its derivative is the estimator. Cut, each decision begins at the recorded state.
+fn car_twin<S: Scalar>(
+    theta: &[S],
+    net: &Mlp<f64>,
+    task: &LapTask,
+    (recording, horizon): (&Recording, Horizon),
+) -> S {
     let settings = CarLapSettings::preset(Preset::Released);
     let shape = task.lap_tracker().shape();
     let dt = 0.02;
@@ -182,6 +206,9 @@ fn car_twin<S: Scalar>(theta: &[S], net: &Mlp<f64>, task: &LapTask, recording: &
     for t in 0..recording.n_steps() {
         let (i, clock) = (t % 7, recording.xs[t][4]);
         if i == 0 {
+            if horizon == Horizon::Segment {
+                x = state(t);
+            }
             before = set_point;
             let track = |time: f64| lift(&settings.common.track.at(time));
             if t == 0 {
@@ -228,7 +255,7 @@ fn car_twin<S: Scalar>(theta: &[S], net: &Mlp<f64>, task: &LapTask, recording: &
                 + speed * speed * (1.0 / 30.0)
                 + heading * heading * (1.0 / 3.0);
         }
-        let u = LapControl::Car { limits: [0.75, 1.0] }.control_generic(&x, &sigma, &gains);
+        let u = LapControl::car([0.75, 1.0]).control_generic(&x, &sigma, &gains);
         let recorded: [S; 2] = std::array::from_fn(|j| S::from(recording.us[t][j]));
         let (moved, there, next) = (model(&x, &u), model(&state(t), &recorded), state(t + 1));
         x = std::array::from_fn(|k| moved[k] - there[k] + next[k]);
@@ -257,18 +284,24 @@ fn the_adjoint_is_the_derivative_of_the_corrected_model() {
     let last = x0.len() - 1;
     (x0[4], x0[last]) = (2.6, 1.6);
     let mut recording = record(&task, &policy, &x0);
-    let exact = gradient(&task, &policy, &recording, (Derivatives::Nominal, Horizon::Full));
+    let exact = [Horizon::Full, Horizon::Segment].map(|horizon| {
+        (horizon, gradient(&task, &policy, &recording, (Derivatives::Nominal, horizon)))
+    });
     // The twin knows what is tracked, and the time.
     recording.xs.iter_mut().for_each(|x| *x = dvector![x[0], x[1], x[2], x[3], x[last]]);
     let Corrections::Network(net) = policy.corrections() else { panic!("a network") };
-    for at in 0..exact.len() {
+    for (horizon, at) in exact
+        .iter()
+        .flat_map(|(horizon, exact)| (0..exact.len()).map(move |at| ((*horizon, exact), at)))
+    {
+        let (horizon, exact) = horizon;
         let theta: Vec<_> = policy
             .params()
             .iter()
             .enumerate()
             .map(|(i, &p)| Dual64::new(p, f64::from(u8::from(i == at))))
             .collect();
-        let twin = car_twin(&theta, net, &task, &recording).eps;
+        let twin = car_twin(&theta, net, &task, (&recording, horizon)).eps;
         assert!((twin - exact[at]).abs() < 1e-10 * exact.amax(), "{at}: {twin} {}", exact[at]);
     }
 }
@@ -585,11 +618,13 @@ fn the_cars_gradients_have_their_signatures() {
     let scaled = [1.0, 0.5, 0.25].map(|gamma| released.scaled(gamma));
     let full = scaled.map(|model| norms(Horizon::Full, model));
     let cut = scaled.map(|model| norms(Horizon::Segment, model));
-    println!(
-        "full {full:?} {}, cut {cut:?} {}",
-        norms(Horizon::Full, CarParameters::unit()),
-        norms(Horizon::Segment, CarParameters::unit())
-    );
+    // Full about 510 to 520, with unit scales 684; cut 22, 12, 6.4 and 3.1.
+    let unit =
+        [Horizon::Full, Horizon::Segment].map(|horizon| norms(horizon, CarParameters::unit()));
+    let found = [full[0], full[1], full[2], unit[0], cut[0], cut[1], cut[2], unit[1]];
+    for (found, published) in found.iter().zip([515.0, 515.0, 515.0, 684.0, 22.0, 12.0, 6.4, 3.1]) {
+        assert_relative_eq!(*found, published, max_relative = 0.1);
+    }
     for gamma in 1..3 {
         assert_relative_eq!(full[gamma], full[0], max_relative = 0.05);
         let share = 0.5_f64.powi(gamma as i32);
@@ -617,6 +652,81 @@ fn the_pendulum_learns_with_half_the_masses() {
     assert!(metrics[2] > 0.9 && metrics[2] < 1.0, "the model's closed loop: {metrics:?}");
 }
 
+/// Fact sheet, section 8: over the whole horizon the released regulator overflows with half the masses.
+#[test]
+fn an_unstable_model_is_named_before_it_is_learned_from() {
+    let settings = ReachPointSettings {
+        control: PendulumControl::ContinuousLqr,
+        ..ReachPointSettings::default()
+    };
+    let task = ReachPoint::new(Variant::Real, &settings).unwrap();
+    let learner = TrackingLearner::new(&task, &TrackingSettings::of(Horizon::Full), 0).unwrap();
+    let remark = learner.remark().unwrap().unwrap();
+    assert!(remark.contains("2.6") && remark.contains("grow with the horizon"), "{remark}");
+    let policy = TrackingPolicy::new(&task, &[4], 0).unwrap();
+    let recording = record(&task, &policy, &start(&task, 0));
+    let norm =
+        |horizon| gradient(&task, &policy, &recording, (Derivatives::Nominal, horizon)).norm();
+    assert!(norm(Horizon::Full) > 1e100 && norm(Horizon::Segment) < 1e5);
+}
+
+#[test]
+fn steps_are_as_long_as_the_settings_allow() {
+    let task = small_car(Preset::Paper, 3);
+    let length = |max_gradient_norm| {
+        let settings = TrackingSettings {
+            learning_rate: 0.5,
+            max_gradient_norm,
+            ..TrackingSettings::of(Horizon::Full)
+        };
+        let mut learner = TrackingLearner::new(&task, &settings, 0).unwrap();
+        let before = DVector::from_column_slice(learner.tracking_policy().params());
+        learner.advance(Budget { env_steps: 1 }).unwrap();
+        let after = DVector::from_column_slice(learner.tracking_policy().params());
+        ((after - before).norm(), learner.take_metrics()[1])
+    };
+    let (free, norm) = length(f64::INFINITY);
+    assert_relative_eq!(free, 0.5 * norm, max_relative = 1e-9);
+    let (short, same) = length(1e-3 * norm);
+    assert_relative_eq!(short, 0.5e-3 * norm, max_relative = 1e-9);
+    assert_eq!(same, norm);
+}
+
+#[test]
+fn windows_count_rewards_as_often_as_they_contain_them() {
+    for (length, start, n) in [(3, 0, 8), (3, 2, 8), (30, 40, 154), (1, 0, 5), (8, 0, 8), (9, 0, 8)]
+    {
+        let windows = Windows { length, start };
+        for j in 0..n {
+            let firsts = start..=n.saturating_sub(length).max(start);
+            let containing = firsts.filter(|first| (*first..first + length).contains(&j)).count();
+            let found = windows.containing(j, n);
+            assert_eq!(found, containing, "{windows:?}, segment {j} of {n}");
+        }
+    }
+    let counts: usize =
+        (0..154).map(|j| Windows { length: 30, start: 40 }.containing(j, 154)).sum();
+    // The published car: 85 windows of 30 segments of 7 steps, about 18,600 terms with the last state.
+    assert_eq!(counts, 85 * 30);
+    // The first of two windows is what an episode that ends with it has.
+    let task = small_car(Preset::Released, 6);
+    let policy = random_policy(&task, &[5]);
+    let whole = record(&task, &policy, &start(&task, 0));
+    let first = Recording { xs: whole.xs[..=35].to_vec(), us: whole.us[..35].to_vec() };
+    for horizon in [Horizon::Full, Horizon::Segment] {
+        let along = |recording: &Recording, windows| {
+            let mut grads = vec![0.0; policy.params().len()];
+            let source = Derivatives::Nominal;
+            let estimator = TrackingGradient::new(&policy, &task, source, horizon).unwrap();
+            estimator.with_windows(windows).costate(&policy, recording, &mut grads).unwrap();
+            DVector::from_vec(grads)
+        };
+        let [both, second] = [0, 1].map(|start| along(&whole, Windows { length: 5, start }));
+        let expected = along(&first, Windows::default());
+        assert_relative_eq!(both - second, expected, epsilon = 1e-12 * expected.amax());
+    }
+}
+
 #[test]
 fn logs_of_a_plant_are_read_and_learned_from() {
     let task = small_car(Preset::Paper, 3);
@@ -635,6 +745,14 @@ fn logs_of_a_plant_are_read_and_learned_from() {
     let (xs, us) = (rows(&recording.xs), rows(&recording.us));
     let read = write(xs.clone(), us.clone()).unwrap();
     assert_eq!(read, recording);
+    // A robot logs what is tracked, and the time.
+    let last = xs[0].len() - 1;
+    let logged: Vec<_> = xs.iter().map(|x| [&x[..4], &x[last..]].concat()).collect();
+    let bare = write(logged, us.clone()).unwrap();
+    let (policy, mode) = (learner.tracking_policy(), (Derivatives::Nominal, Horizon::Full));
+    let slopes = [&bare, &recording].map(|log| gradient(&task, policy, log, mode));
+    assert_eq!(slopes[0], slopes[1]);
+    assert!(learner.learn_from(&[]).unwrap_err().to_string().contains("none"));
     let before = learner.tracking_policy().params().to_vec();
     learner.learn_from(&[read]).unwrap();
     assert_ne!(learner.tracking_policy().params(), before);

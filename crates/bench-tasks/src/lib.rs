@@ -51,7 +51,7 @@ pub use registry::{
     BenchTask, BoxedTask, CheckedModel, Entry, Preset, TaskError, Variant, find, registry,
 };
 pub use tracking::{
-    CarLapSettings, FigureEight, KnotSettings, KnotTask, LapCommon, LapControl, LapTask,
+    CarLapSettings, FigureEight, KnotSettings, KnotTask, LapCommon, LapControl, LapLaw, LapTask,
     LapTracker, PendulumControl, QuadraticSpline, QuadrupedLapSettings, ReachPoint,
-    ReachPointSettings, TrackLine, TrackLineSettings,
+    ReachPointSettings, TrackErrors, TrackLine, TrackLineSettings,
 };

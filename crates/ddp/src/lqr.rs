@@ -29,6 +29,7 @@ mod error;
 mod finite_horizon;
 mod stationary;
 
+pub use doubling::spectral_radius;
 pub use error::LqrError;
 pub use finite_horizon::{FiniteHorizon, LqStage, LqTerminal, finite_horizon};
 pub use stationary::{

@@ -54,30 +54,6 @@ impl<M: GenericDynamics + Send + Sync> DualOracle for M {
     }
 }
 
-/// Jacobians of one step of a model by dual numbers, one evaluation for each input.
-pub fn linearize_by_duals<M: GenericDynamics>(
-    model: &M,
-    x: &DVector<f64>,
-    u: &DVector<f64>,
-    out: &mut Linearization,
-) {
-    let lift = |value: &f64| Dual64::new(*value, 0.0);
-    let mut x: Vec<_> = x.iter().map(lift).collect();
-    let mut u: Vec<_> = u.iter().map(lift).collect();
-    let nx = x.len();
-    for at in 0..nx + u.len() {
-        input(&mut x, &mut u, at).eps = 1.0;
-        let x_next = model.step_generic(&x, &u);
-        input(&mut x, &mut u, at).eps = 0.0;
-        for (row, value) in x_next.iter().enumerate() {
-            match at.checked_sub(nx) {
-                None => out.fx[(row, at)] = value.eps,
-                Some(j) => out.fu[(row, j)] = value.eps,
-            }
-        }
-    }
-}
-
 /// Second derivatives of λ·ẋ(x, u) by hyper-dual numbers, one evaluation of ẋ for every pair of
 /// inputs and no allocation: an [`XdotHessian`](crate::XdotHessian) for a model of NX states and NU
 /// controls.

@@ -77,7 +77,7 @@ pub use continuous::{
 pub use cost::{
     Cost, CostExpansion, GenericCost, HessianKind, QuadraticCost, TerminalCost, ZeroTerminalCost,
 };
-pub use duals::{DualOracle, GenericDynamics, linearize_by_duals, real, xdot_hessian_by_duals};
+pub use duals::{DualOracle, GenericDynamics, real, xdot_hessian_by_duals};
 pub use environment::{Environment, JacobianSource, Step, TransitionGradient};
 pub use erased::{AnyCost, AnyDynamics, AnyPlant, AnyTerminalCost, Scratch};
 pub use error::{DynamicsError, check_vector};

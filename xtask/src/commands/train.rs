@@ -63,6 +63,9 @@ impl TrainArgs {
         }
         let checked = config.check(self.init_from.as_deref());
         checked.or_else(|error| Err(with_fitting_tasks(&self.method, error)?))?;
+        if let Some(remark) = config.remark(self.init_from.as_deref())? {
+            tell(&remark);
+        }
         let folder = cell::folder(&self.out, &config)?;
         let display = Display::new(1, config.total_steps());
         let name = format!("{} {} #{}", config.task, config.method_name, config.seed);

@@ -18,7 +18,7 @@ pub(super) static LAP: Drawing = Drawing {
 };
 
 /// Radius of the circles (m).
-const RADIUS: f64 = 1.5;
+pub(crate) const RADIUS: f64 = 1.5;
 
 /// Where the picture shows the origin, and pixels per metre.
 #[derive(Clone, Copy)]
@@ -30,18 +30,14 @@ struct View {
 
 impl View {
     /// One of the given width that shows both circles and all `points`, and its height.
-    fn of(
-        points: impl Iterator<Item = (f64, f64)> + Clone,
-        radius: f64,
-        width: f64,
-    ) -> (Self, f64) {
+    fn of(points: impl Iterator<Item = (f64, f64)> + Clone, width: f64) -> (Self, f64) {
         let room = 0.3;
         let range = |values: &mut dyn Iterator<Item = f64>, least: f64| {
             let (low, high) = extent(values).unwrap_or((0.0, 0.0));
             (low.min(-least) - room, high.max(least) + room)
         };
-        let (left, right) = range(&mut points.clone().map(|p| p.0), 2.0 * radius);
-        let (low, high) = range(&mut points.map(|p| p.1), radius);
+        let (left, right) = range(&mut points.clone().map(|p| p.0), 2.0 * RADIUS);
+        let (low, high) = range(&mut points.map(|p| p.1), RADIUS);
         let scale = width / (right - left);
         (Self { x0: -left * scale, y0: high * scale, scale }, (high - low) * scale)
     }
@@ -50,9 +46,9 @@ impl View {
         (self.x0 + self.scale * x, self.y0 - self.scale * y)
     }
 
-    fn track(self, p: &mut Picture, radius: f64) {
+    fn track(self, p: &mut Picture) {
         for side in [-1.0, 1.0] {
-            p.circle("lane", self.at((side * radius, 0.0)), radius * self.scale, "");
+            p.circle("lane", self.at((side * RADIUS, 0.0)), RADIUS * self.scale, "");
         }
     }
 
@@ -73,9 +69,9 @@ fn places(rollout: &Rollout) -> impl Iterator<Item = (f64, f64)> + Clone + '_ {
 }
 
 fn scene(rollout: &Rollout) -> Picture {
-    let (view, height) = View::of(places(rollout), RADIUS, 920.0);
+    let (view, height) = View::of(places(rollout), 920.0);
     let mut p = Picture::new(920.0, height, "laps: animation of the trajectory");
-    view.track(&mut p, RADIUS);
+    view.track(&mut p);
     p.polyline("path s0", places(rollout).map(|place| Some(view.at(place))));
     view.robot(&mut p, &rollout.xs[0]);
     p.data = Some(json!({
@@ -87,19 +83,24 @@ fn scene(rollout: &Rollout) -> Picture {
 
 fn strip(rollout: &Rollout) -> Picture {
     let (w, columns) = (230.0, 4);
-    let (view, height) = View::of(places(rollout), RADIUS, w - 10.0);
-    let h = height + 14.0;
+    let (view, height) = View::of(places(rollout), w - 10.0);
+    let h = height + 30.0;
     let mut p = Picture::new(920.0, 2.0 * h, "laps: eight frames of the trajectory");
     let last = rollout.xs.len() - 1;
     for frame in 0..8 {
         let (column, row) = (frame % columns, frame / columns);
         let k = (frame as f64 / 7.0 * last as f64).round() as usize;
-        p.begin(&format!(r#"transform="translate({} {})""#, column as f64 * w, row as f64 * h));
+        let place = |down: f64| {
+            format!(r#"transform="translate({} {})""#, column as f64 * w, row as f64 * h + down)
+        };
+        p.begin(&place(0.0));
         p.rect("frame", (3.0, 3.0), (w - 6.0, h - 8.0), 4.0);
-        view.track(&mut p, RADIUS);
+        p.text("label", (12.0, 20.0), &format!("t = {} s", number(k as f64 * rollout.dt, 2)));
+        p.end();
+        p.begin(&place(18.0));
+        view.track(&mut p);
         p.polyline("path s0", places(rollout).take(k + 1).map(|place| Some(view.at(place))));
         view.robot(&mut p, &rollout.xs[k]);
-        p.text("label", (12.0, 20.0), &format!("t = {} s", number(k as f64 * rollout.dt, 2)));
         p.end();
     }
     p
@@ -112,12 +113,12 @@ pub(crate) struct Path<'a> {
     pub(crate) marks: &'a [(f64, f64)],
 }
 
-/// Ways on one track of circles with this radius (m).
-pub(crate) fn overlay(radius: f64, paths: &[Path<'_>]) -> Picture {
+/// Ways on one track.
+pub(crate) fn overlay(paths: &[Path<'_>]) -> Picture {
     let all = paths.iter().flat_map(|path| path.points.iter().chain(path.marks).copied());
-    let (view, height) = View::of(all, radius, 760.0);
+    let (view, height) = View::of(all, 760.0);
     let mut p = Picture::new(760.0, height + 26.0, "laps on the track, seen from above");
-    view.track(&mut p, radius);
+    view.track(&mut p);
     for (i, path) in paths.iter().enumerate() {
         let class = series_class(i);
         p.polyline(&format!("path {class}"), path.points.iter().map(|&place| Some(view.at(place))));
@@ -128,6 +129,9 @@ pub(crate) fn overlay(radius: f64, paths: &[Path<'_>]) -> Picture {
         p.line(&format!("mean {class}"), (x, height + 10.0), (x + 22.0, height + 10.0));
         p.text("label", (x + 30.0, height + 14.0), path.name);
     }
+    let x = 20.0 + 150.0 * paths.len() as f64;
+    p.line("lane", (x, height + 10.0), (x + 22.0, height + 10.0));
+    p.text("label", (x + 30.0, height + 14.0), "reference");
     p
 }
 

@@ -37,8 +37,8 @@ pub(super) enum Pendulum {
     OpenTime(f64),
 }
 
-/// Those that are compared; rates over four decades without feedback.
-pub(super) const PENDULUMS: [Pendulum; 8] = [
+/// Those that are compared; without feedback at rates over three decades.
+pub(super) const PENDULUMS: [Pendulum; 9] = [
     Pendulum::Regulator,
     Pendulum::Torque,
     Pendulum::Released,
@@ -46,6 +46,7 @@ pub(super) const PENDULUMS: [Pendulum; 8] = [
     Pendulum::Open(1e-7),
     Pendulum::Open(4e-7),
     Pendulum::Open(2e-6),
+    Pendulum::Open(1e-5),
     Pendulum::OpenTime(4e-7),
 ];
 
@@ -96,7 +97,7 @@ pub(super) fn pendulum(size: &Size, policy: Pendulum, factor: f64) -> Result<Cur
     let train = loop_of(size, size.pick(3, 100, 100) * ROLLOUTS as u64 * steps, 5);
     let name = (&*policy.key(factor), policy.name());
     let task = (Preset::Released, PENDULUM);
-    curve_at(task, size, name, (method(horizon), &settings), &train, &changes)
+    curve_at(task, size, name, (horizon.method(), &settings), &train, &changes)
 }
 
 /// A step of the policy on car or quadruped: horizon and rate.
@@ -131,7 +132,7 @@ pub(super) fn laps(
     };
     let steps = if task.1 == CAR { 156 * 7 } else { 64 * 9 };
     let train = loop_of(size, size.pick(2, iterations, iterations) * steps, 10);
-    curve_at(task, size, (key, label), (method(lap.horizon), &settings), &train, changes)
+    curve_at(task, size, (key, label), (lap.horizon.method(), &settings), &train, changes)
 }
 
 fn loop_of(size: &Size, total_steps: u64, episodes: usize) -> TrainSettings {
@@ -145,20 +146,14 @@ fn loop_of(size: &Size, total_steps: u64, episodes: usize) -> TrainSettings {
     }
 }
 
-fn method(horizon: Horizon) -> &'static str {
-    match horizon {
-        Horizon::Full => "tracking",
-        Horizon::Segment => "tracking-cut",
-    }
-}
-
-/// Mean measures of ten episodes of the policy of a run before training, in the order of the task.
+/// Mean measures of the policy of a run before training, in the order of the task, from the starts of its
+/// evaluations.
 pub(super) fn untrained(run: &Cell) -> Result<Vec<f64>> {
     let config = CellConfig::read(&run.folder)?;
     let task = config.build_task()?;
     let method = agents::find_method(&config.method_name)?;
     let learner = method.build(task.as_task(), &config.method, config.seed)?;
-    let stream = &mut Stream::new(0, "untrained", 0);
+    let stream = &mut Stream::new(0, "evaluation starts", 0);
     let found = agents::evaluate(task.as_task(), &mut *learner.policy()?, 10, stream)
         .context("the untrained policy cannot be evaluated")?;
     Ok(found.mean_measures())

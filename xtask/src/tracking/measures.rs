@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::arms::{Lap, untrained};
 use crate::report::lines::{Marks, Panel, Scale};
+use crate::report::stats::mean;
 use crate::report::{Entry, Estimate, Table};
 use crate::runs::found::{Column, Found, Group};
 
@@ -47,7 +48,7 @@ pub(super) fn panel(
 /// All measures before training and after so many steps of the policy.
 pub(super) fn table(shown: &[(Lap, &Group)], steps: &[usize]) -> Result<Table> {
     let after_steps: Vec<_> = steps.iter().map(|step| format!("{step} steps")).collect();
-    let head = ["costates", "seeds", "", "before"].into_iter();
+    let head = ["costates", "seeds", "ρ(Â + B̂K)", "", "before"].into_iter();
     let head: Vec<&str> = head.chain(after_steps.iter().map(String::as_str)).collect();
     let mut table = Table::new(&head, 3);
     for (lap, group) in shown {
@@ -56,6 +57,7 @@ pub(super) fn table(shown: &[(Lap, &Group)], steps: &[usize]) -> Result<Table> {
             let mut row = vec![
                 Entry::text(lap.name()),
                 Entry::text(group.runs.len().to_string()),
+                radius(group),
                 Entry::text(name),
                 Entry::text(format!("{before:.3}")),
             ];
@@ -66,6 +68,13 @@ pub(super) fn table(shown: &[(Lap, &Group)], steps: &[usize]) -> Result<Table> {
         }
     }
     Ok(table)
+}
+
+/// Largest spectral radius of the model's closed loop along the first roll-outs.
+pub(super) fn radius(group: &Group) -> Entry {
+    let first = |cell| Column::Named("closed_loop_radius").of(cell).first().copied();
+    let radii: Vec<f64> = group.runs.iter().filter_map(first).collect();
+    Entry::text(format!("{:.3}", mean(&radii).unwrap_or(f64::NAN)))
 }
 
 /// A measure of each run after so many steps.

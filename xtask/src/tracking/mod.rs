@@ -2,6 +2,7 @@
 //! 2023): [`arms`] has the curves and their settings, and each figure has a module of its own.
 
 mod arms;
+mod driven;
 mod fig2;
 mod fig3_left;
 mod fig3_right;

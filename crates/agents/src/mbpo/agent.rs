@@ -74,7 +74,7 @@ impl<'a> MbpoLearner<'a> {
         let (no, nu) = (shape.n_observations, shape.nu);
         let agent = Mbpo {
             sac: Sac::new(sac, shape, task.discount(), &bounds, seed)?,
-            ensemble: Ensemble::new((no + nu, no + 2), &settings.model, seed)?,
+            ensemble: Ensemble::new((no + nu, no + 2, no + 1), &settings.model, seed)?,
             imagined: Vec::new(),
             report: [f32::NAN; 3],
             joined: Batch::default(),

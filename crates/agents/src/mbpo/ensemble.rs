@@ -14,6 +14,8 @@ pub struct Ensemble {
     pub(super) members: Vec<Member>,
     n_in: usize,
     n_out: usize,
+    /// Of the targets, the first so many are drawn with noise, the rest are means.
+    n_noisy: usize,
     /// Units of the inputs and targets that the last fit saw.
     pub(super) units: Units,
     /// Members that predict, best first.
@@ -89,7 +91,7 @@ impl Ensemble {
     /// # Errors
     /// Layer sizes that make no network.
     pub fn new(
-        (n_in, n_out): (usize, usize),
+        (n_in, n_out, n_noisy): (usize, usize, usize),
         settings: &EnsembleSettings,
         seed: u64,
     ) -> Result<Self, CriticError> {
@@ -134,6 +136,7 @@ impl Ensemble {
             members: (0..settings.members as u64).map(member).collect::<Result<_, _>>()?,
             n_in,
             n_out,
+            n_noisy,
             units: Units {
                 input_mean: vec![0.0; n_in],
                 input_deviation: vec![1.0; n_in],
@@ -146,6 +149,19 @@ impl Ensemble {
         })
     }
 
+    /// Row numbers that are held out, and the others. A row stays on its side from fit to fit: what a network
+    /// has learned once says nothing about how well it predicts.
+    fn split(&self, n: usize) -> (Vec<usize>, Vec<usize>) {
+        let held_before =
+            |row: usize| ((self.settings.holdout * row as f64) as usize).min(MOST_HELD_OUT);
+        let (mut held, mut train): (Vec<_>, Vec<_>) =
+            (0..n).partition(|&row| held_before(row + 1) > held_before(row));
+        if held.is_empty() {
+            held.extend(train.pop());
+        }
+        (held, train)
+    }
+
     /// Fits all members to rows of inputs and targets, from where they are, each on a bootstrap sample of
     /// its own, until the error on held-out rows no longer falls; each keeps its best weights.
     ///
@@ -154,11 +170,8 @@ impl Ensemble {
     pub fn fit(&mut self, inputs: &[f32], targets: &[f32]) -> FitReport {
         let n = inputs.len() / self.n_in;
         assert!(n >= 2, "a row to learn and a row to be held out");
-        let mut order: Vec<usize> = (0..n).collect();
-        let stream = &mut Stream::new(self.seed, "model holdout", self.fits);
-        shuffle(&mut order, stream);
-        let held = ((self.settings.holdout * n as f64) as usize).clamp(1, MOST_HELD_OUT.min(n - 1));
-        let (held, train) = order.split_at(held);
+        let (held, train) = self.split(n);
+        let (held, train) = (held.as_slice(), train.as_slice());
         take(inputs, train, &mut self.units.input_mean, &mut self.units.input_deviation);
         take(targets, train, &mut self.units.target_mean, &mut self.units.target_deviation);
         let rows = Rows { inputs, targets };
@@ -192,7 +205,10 @@ impl Ensemble {
         let n = inputs.len() / n_in;
         let chosen: Vec<usize> =
             (0..n).map(|_| self.elites[noise.index(self.elites.len())]).collect();
-        let eps: Vec<f32> = (0..n * n_out).map(|_| noise.normal() as f32).collect();
+        let mut eps = vec![0.0; n * n_out];
+        for eps in eps.chunks_exact_mut(n_out) {
+            eps[..self.n_noisy].fill_with(|| noise.normal() as f32);
+        }
         let units = &self.units;
         let drawn: Vec<(usize, Vec<usize>, Vec<f32>)> = self
             .members
@@ -252,7 +268,7 @@ impl Member {
             shuffle(&mut sample, stream);
             for batch in sample.chunks(settings.batch) {
                 self.gather(rows, batch, units);
-                self.step(settings.weight_decay);
+                self.step(&settings.weight_decay);
             }
             epochs += 1;
             let error = self.error(rows, held, units);
@@ -284,7 +300,7 @@ impl Member {
     }
 
     /// One step of Adam on the gathered rows: mean (μ − y)² e^(−ℓ) + ℓ, the bounds' weight, and decay.
-    fn step(&mut self, weight_decay: [f64; 2]) {
+    fn step(&mut self, weight_decay: &[f64]) {
         let n_out = self.bounds.len() / 2;
         let n = self.y.len();
         let share = 1.0 / n as f32;
@@ -310,10 +326,9 @@ impl Member {
         }
         self.grads.fill(0.0);
         self.net.backward(&self.seed, &mut self.ws, &mut self.grads, None);
-        let n_layers = self.net.spec().n_layers();
-        for layer in 0..n_layers {
-            let share = layer as f64 / (n_layers - 1).max(1) as f64;
-            let decay = (weight_decay[0] + share * (weight_decay[1] - weight_decay[0])) as f32;
+        for layer in 0..self.net.spec().n_layers() {
+            let last = weight_decay.last().copied().unwrap_or(0.0);
+            let decay = weight_decay.get(layer).copied().unwrap_or(last) as f32;
             let weights = self.net.spec().weight(layer);
             for (grad, weight) in
                 self.grads[weights.clone()].iter_mut().zip(&self.net.params()[weights])
@@ -392,7 +407,7 @@ mod tests {
             hidden: vec![16, 16],
             learning_rate: 3e-3,
             batch: 32,
-            weight_decay: [2.5e-5, 1e-4],
+            weight_decay: vec![2.5e-5, 5e-5],
             holdout: 0.2,
             max_epochs: 200,
             patience: 10,
@@ -418,14 +433,14 @@ mod tests {
 
     #[test]
     fn the_gradient_is_that_of_the_loss() {
-        let mut ensemble = Ensemble::new((3, 2), &settings(), 0).unwrap();
+        let mut ensemble = Ensemble::new((3, 2, 2), &settings(), 0).unwrap();
         let member = &mut ensemble.members[0];
         member.bounds.copy_from_slice(&[0.3, -0.2, -1.0, -0.7]);
         let mut stream = Stream::new(1, "rows", 0);
         member.x = (0..24).map(|_| stream.normal() as f32).collect();
         member.y = (0..16).map(|_| stream.normal() as f32).collect();
         let mut moved = member.clone();
-        moved.step([0.0; 2]);
+        moved.step(&[]);
         // Adam's first step has the gradient's signs alone; its first moment is a tenth of the gradient.
         let exact = |adam: &Adam<f32>, at: usize| 10.0 * f64::from(adam.m()[at]);
         let h = 1e-2;
@@ -455,7 +470,7 @@ mod tests {
 
     #[test]
     fn means_and_noise_are_learned() {
-        let mut ensemble = Ensemble::new((2, 1), &settings(), 0).unwrap();
+        let mut ensemble = Ensemble::new((2, 1, 1), &settings(), 0).unwrap();
         let mut stream = Stream::new(2, "rows", 0);
         let n = 1000;
         let inputs: Vec<f32> = (0..2 * n).map(|_| stream.uniform(-1.0, 1.0) as f32).collect();
@@ -471,5 +486,31 @@ mod tests {
             inputs.chunks_exact(2).zip(&drawn).map(|(x, d)| (d - mean(x)).powi(2)).sum();
         let deviation = (squares / n as f32).sqrt();
         assert!((0.08..0.15).contains(&deviation), "{deviation}");
+    }
+
+    #[test]
+    fn what_has_no_noise_is_drawn_as_its_mean() {
+        let settings = EnsembleSettings { members: 1, elites: 1, ..settings() };
+        let mut ensemble = Ensemble::new((2, 2, 1), &settings, 0).unwrap();
+        let draw = |ensemble: &mut Ensemble, seed| {
+            let mut drawn = vec![0.0; 2];
+            ensemble.draw(&[0.3, -0.4], &mut Stream::new(seed, "noise", 0), &mut drawn);
+            drawn
+        };
+        let (one, other) = (draw(&mut ensemble, 0), draw(&mut ensemble, 1));
+        assert!(one[0] != other[0] && one[1] == other[1], "{one:?} {other:?}");
+    }
+
+    #[test]
+    fn rows_that_are_held_out_stay_so() {
+        let ensemble = Ensemble::new((1, 1, 1), &settings(), 0).unwrap();
+        let (held, train) = ensemble.split(100);
+        assert_eq!((held.len(), train.len()), (20, 80));
+        let (more, _) = ensemble.split(260);
+        assert!(more.len() == 52 && more.starts_with(&held));
+        let (held, train) = ensemble.split(2);
+        assert_eq!((held.len(), train.len()), (1, 1));
+        let (held, train) = ensemble.split(100_000);
+        assert_eq!((held.len(), train.len()), (MOST_HELD_OUT, 100_000 - MOST_HELD_OUT));
     }
 }

@@ -43,13 +43,13 @@ pub struct EnsembleSettings {
     pub learning_rate: f64,
     /// Transitions of a step of Adam.
     pub batch: usize,
-    /// Weight decay of the first layer, and of the last; between them it grows linearly.
-    pub weight_decay: [f64; 2],
+    /// Weight decay of each layer; of further layers, the last.
+    pub weight_decay: Vec<f64>,
     /// Share of the transitions that is held out, at most 5,000.
     pub holdout: f64,
     /// Passes through the transitions after which a fit ends at the latest.
     pub max_epochs: usize,
-    /// A fit ends when no member has become better by 1 % for so many passes.
+    /// A member's fit ends when it has not become better by 1 % for more than so many passes.
     pub patience: usize,
 }
 
@@ -71,7 +71,7 @@ impl Default for MbpoSettings {
                 hidden: vec![200; 4],
                 learning_rate: 1e-3,
                 batch: 256,
-                weight_decay: [2.5e-5, 1e-4],
+                weight_decay: vec![2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4],
                 holdout: 0.2,
                 max_epochs: 100,
                 patience: 5,
@@ -108,10 +108,12 @@ impl MbpoSettings {
     pub fn check(&self) -> Result<(), LearnError> {
         self.sac.check()?;
         let refuse = |key, value: String, needed| Err(LearnError::Setting { key, value, needed });
+        let longest = self.rollout_length[0].max(self.rollout_length[1]);
         let counts = [
             ("method.refit_every", self.refit_every as usize),
             ("method.rollouts", self.rollouts),
             ("method.rollout_length", self.rollout_length[0].min(self.rollout_length[1])),
+            ("method.rollouts times method.rollout_length", self.rollouts.saturating_mul(longest)),
             ("method.kept_fits", self.kept_fits),
             ("method.updates", self.updates),
             ("method.model.elites", self.model.elites),
@@ -124,6 +126,11 @@ impl MbpoSettings {
             }
         }
         let EnsembleSettings { members, elites, holdout, learning_rate, .. } = self.model;
+        if let Some(decay) = self.model.weight_decay.iter().find(|d| !(d.is_finite() && **d >= 0.0))
+        {
+            let needed = "0 or positive, and finite";
+            return refuse("method.model.weight_decay", decay.to_string(), needed);
+        }
         if members > MEMBER_NAMES.len() || members < elites {
             let needed = "at least `method.model.elites` and at most 16";
             return refuse("method.model.members", members.to_string(), needed);

@@ -13,6 +13,7 @@
 //! the outputs. [`Horizon::Segment`] forgets p there.
 
 use critics::{Mlp, MlpWorkspace};
+use ddp::lqr::spectral_radius;
 use dynamics::{
     AnyDynamics, ControlJacobian, DynamicsError, Linearization, Move, RewardGradient, Scratch, Task,
 };
@@ -20,7 +21,7 @@ use nalgebra::{DMatrix, DVector, RowDVector};
 
 use super::policy::{Corrections, Knot, TrackingPolicy};
 use super::recording::Recording;
-use super::settings::{Derivatives, Horizon};
+use super::settings::{Derivatives, Horizon, Windows};
 use crate::LearnError;
 
 /// The estimator with its scratch.
@@ -28,6 +29,7 @@ pub struct TrackingGradient<'a> {
     task: &'a dyn Task,
     model: &'a dyn AnyDynamics,
     horizon: Horizon,
+    windows: Windows,
     model_scratch: Scratch,
     reward_scratch: Scratch,
     jacobian: Linearization,
@@ -67,7 +69,7 @@ pub struct GradientReport {
     /// Largest |u − π| of the recording: 0 to rounding where it was made by this policy.
     pub action_mismatch: f64,
     /// Largest spectral radius of Â + B̂κ_x over the starts of segments, for the entries of the state that
-    /// are tracked.
+    /// are tracked; infinite where the model's Jacobian is not finite.
     pub closed_loop_radius: f64,
 }
 
@@ -103,6 +105,7 @@ impl<'a> TrackingGradient<'a> {
             task,
             model,
             horizon,
+            windows: Windows::default(),
             model_scratch: model.any_workspace(),
             reward_scratch: task.reward_scratch(),
             jacobian: Linearization::zeros(nx, nu),
@@ -126,6 +129,12 @@ impl<'a> TrackingGradient<'a> {
                 gz: DVector::zeros(shape.n_features),
             },
         })
+    }
+
+    /// The same estimator with rewards that count as often as these windows contain them.
+    #[must_use]
+    pub fn with_windows(self, windows: Windows) -> Self {
+        Self { windows, ..self }
     }
 
     /// dJ/d(corrected set point, corrected gains) of the last pass: a column per segment.
@@ -168,8 +177,9 @@ impl<'a> TrackingGradient<'a> {
         tracker.reference(i, &knot.before, &knot.set_point, &mut self.sigma);
         tracker.control_jacobian(x, &self.sigma, &knot.gains, &mut self.control);
         tracker.control(x, &self.sigma, &knot.gains, &mut self.u);
-        let mismatch = (&self.u - u).amax();
-        report.action_mismatch = report.action_mismatch.max(mismatch);
+        for (wanted, done) in self.u.iter().zip(u.iter()) {
+            report.action_mismatch = report.action_mismatch.max((wanted - done).abs());
+        }
         let m = Move { t, x, u, x_next: &recording.xs[t + 1] };
         report.total_reward += self.task.reward(&mut self.reward_scratch, &m);
         self.task.reward_gradient(&mut self.reward_scratch, &m, &mut self.reward);
@@ -177,9 +187,15 @@ impl<'a> TrackingGradient<'a> {
             let n = shape.n_tracked;
             let loop_ = self.jacobian.fx.view((0, 0), (n, n))
                 + self.jacobian.fu.rows(0, n) * self.control.x.columns(0, n);
-            let radius = loop_.complex_eigenvalues().iter().map(|e| e.norm()).fold(0.0, f64::max);
+            let finite = loop_.iter().all(|entry| entry.is_finite());
+            let radius = if finite { spectral_radius(loop_) } else { f64::INFINITY };
             report.closed_loop_radius = report.closed_loop_radius.max(radius);
         }
+        let times = self.windows.containing(j, self.knots.len()) as f64;
+        let RewardGradient { r_x, r_u, r_xnext } = &mut self.reward;
+        *r_x *= times;
+        *r_u *= times;
+        *r_xnext *= times;
         Ok(())
     }
 
@@ -190,7 +206,8 @@ impl<'a> TrackingGradient<'a> {
     /// What model and reward report.
     ///
     /// # Panics
-    /// When `grads` has not the length of the policy's parameters.
+    /// When `grads` has not the length of the policy's parameters, and when the recording does not fit the
+    /// task ([`Recording::check`]).
     pub fn costate(
         &mut self,
         policy: &TrackingPolicy<'_>,
@@ -268,7 +285,7 @@ impl<'a> TrackingGradient<'a> {
     /// What model and reward report.
     ///
     /// # Panics
-    /// When `grads` has not the length of the policy's parameters.
+    /// As [`TrackingGradient::costate`].
     pub fn forward(
         &mut self,
         policy: &TrackingPolicy<'_>,

@@ -15,8 +15,10 @@ mod gradient;
 mod policy;
 mod recording;
 mod settings;
+mod statistics;
 
 pub use gradient::{GradientReport, TrackingGradient};
 pub use policy::{Corrections, TrackingFollower, TrackingPolicy};
 pub use recording::Recording;
-pub use settings::{Derivatives, Horizon, TrackingSettings};
+pub use settings::{Derivatives, Horizon, TrackingSettings, Windows};
+pub use statistics::{GradientStatistics, return_hessian};

@@ -6,7 +6,7 @@ use critics::{
     Activation, CheckpointError, Initialization, Mlp, MlpSpec, MlpWorkspace, Tensors,
     write_file_atomic,
 };
-use dynamics::{Stream, Task, Tracker};
+use dynamics::{Stream, Task, Tracker, TrackerShape};
 use nalgebra::DVector;
 
 use crate::{LearnError, Policy};
@@ -82,6 +82,12 @@ impl<'a> TrackingPolicy<'a> {
             });
         }
         Ok(Self { task, tracker, corrections })
+    }
+
+    /// The task.
+    #[must_use]
+    pub fn task(&self) -> &'a dyn Task {
+        self.task
     }
 
     /// The task's set points, reference and controller.
@@ -182,16 +188,14 @@ impl<'a> TrackingPolicy<'a> {
 
     /// The parameters, with the network's sizes.
     pub(crate) fn tensors(&self) -> Result<Tensors, CheckpointError> {
+        let refuse = |reason| CheckpointError::Format { path: "tracking policy".into(), reason };
+        let Corrections::Network(net) = &self.corrections else {
+            return Err(refuse("a table of corrections, which files do not hold".to_owned()));
+        };
         let mut tensors = Tensors::new();
         tensors.insert_f64("tracking", &[self.params().len()], self.params())?;
-        if let Corrections::Network(net) = &self.corrections {
-            let spec =
-                serde_json::to_string(net.spec()).map_err(|error| CheckpointError::Format {
-                    path: "tracking policy".into(),
-                    reason: error.to_string(),
-                })?;
-            tensors.insert_metadata(SPEC, &spec);
-        }
+        let spec = serde_json::to_string(net.spec()).map_err(|error| refuse(error.to_string()))?;
+        tensors.insert_metadata(SPEC, &spec);
         Ok(tensors)
     }
 
@@ -225,9 +229,20 @@ fn tracker_of(task: &dyn Task) -> Result<&dyn Tracker, LearnError> {
     if task.plant().any_nx() != task.plant().any_ndx() {
         return Err(unfit("a state that is a plain vector"));
     }
-    task.tracker().ok_or_else(|| {
+    let tracker = task.tracker().ok_or_else(|| {
         unfit("a tracker: set points, a reference and a controller (`Task::tracker`)")
-    })
+    })?;
+    let TrackerShape { segment, n_tracked, scales, .. } = tracker.shape();
+    if *segment == 0
+        || *n_tracked > task.plant().any_nx()
+        || scales.len() != tracker.shape().n_outputs()
+    {
+        return Err(unfit(
+            "a tracker with at least one step per segment, no more tracked entries than the state has, and a \
+             scale for every entry of a set point and every gain",
+        ));
+    }
+    Ok(tracker)
 }
 
 /// A decision.
@@ -294,13 +309,5 @@ impl Policy for TrackingFollower<'_> {
 
     fn fork(&self) -> Option<Box<dyn Policy + '_>> {
         Some(Box::new(self.policy.follower()))
-    }
-}
-
-impl TrackingPolicy<'_> {
-    /// The task.
-    #[must_use]
-    pub fn task(&self) -> &dyn Task {
-        self.task
     }
 }

@@ -67,8 +67,38 @@ impl Recording {
         }
     }
 
-    /// Reads a log of the plant: JSON with the rows `xs`, one more than `us`; other fields, such as those
-    /// of `rollout.json`, are passed over.
+    /// Whether it is a trajectory of the task: one more state than actions, each of their sizes and finite.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn check(&self, task: &dyn Task) -> Result<(), String> {
+        let (xs, us) = (self.xs.len(), self.us.len());
+        if us == 0 || xs != us + 1 {
+            return Err(format!(
+                "{xs} rows in `xs` and {us} in `us`, but a trajectory has one more state than actions"
+            ));
+        }
+        if us > task.horizon() {
+            let (name, horizon) = (task.name(), task.horizon());
+            return Err(format!("{us} steps, but episodes of `{name}` have {horizon}"));
+        }
+        let plant = task.plant();
+        for (name, rows, width) in
+            [("xs", &self.xs, plant.any_nx()), ("us", &self.us, plant.any_nu())]
+        {
+            for (t, row) in rows.iter().enumerate() {
+                check_vector(task.name(), "a row", row.as_slice(), width)
+                    .map_err(|error| format!("`{name}`, row {t}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a log of the plant: JSON with the rows `xs`, one more than `us`, from the first decision of an
+    /// episode on; other fields, such as those of `rollout.json`, are passed over. The columns are the
+    /// task's state ([`Task::state_names`]). Where a task has a tracker, rows may also have the tracked
+    /// entries and the last one alone, such as x, y, v, φ and the time: what comes between them (lags,
+    /// commands under way) neither model nor controller knows, and a robot does not log.
     ///
     /// # Errors
     /// A file that cannot be read, and rows of the wrong number, length or content, by name.
@@ -79,30 +109,23 @@ impl Recording {
         let damaged = |reason: String| LearnError::Recording { path: path.to_owned(), reason };
         let Stored { xs, us } =
             serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if us.is_empty() || xs.len() != us.len() + 1 {
-            let (xs, us) = (xs.len(), us.len());
-            return Err(damaged(format!(
-                "{xs} rows in `xs` and {us} in `us`, but a trajectory has one more state than actions"
-            )));
-        }
-        if us.len() > task.horizon() {
-            return Err(damaged(format!(
-                "{} steps, but episodes of `{}` have {}",
-                us.len(),
-                task.name(),
-                task.horizon()
-            )));
-        }
-        let plant = task.plant();
-        let rows = |name: &str, rows: Vec<Vec<f64>>, width| -> Result<Vec<_>, LearnError> {
-            let row = |(t, row): (usize, Vec<f64>)| {
-                check_vector(task.name(), "a row", &row, width)
-                    .map_err(|error| damaged(format!("`{name}`, row {t}: {error}")))?;
-                Ok(DVector::from_vec(row))
-            };
-            rows.into_iter().enumerate().map(row).collect()
+        let nx = task.plant().any_nx();
+        let tracked = task.tracker().map_or(nx, |tracker| tracker.shape().n_tracked);
+        let state = |row: Vec<f64>| match row.len() {
+            n if n == tracked + 1 && n < nx => {
+                let mut x = DVector::zeros(nx);
+                x.as_mut_slice()[..tracked].copy_from_slice(&row[..tracked]);
+                x[nx - 1] = row[tracked];
+                x
+            }
+            _ => DVector::from_vec(row),
         };
-        Ok(Self { xs: rows("xs", xs, plant.any_nx())?, us: rows("us", us, plant.any_nu())? })
+        let recording = Self {
+            xs: xs.into_iter().map(state).collect(),
+            us: us.into_iter().map(DVector::from_vec).collect(),
+        };
+        recording.check(task).map_err(damaged)?;
+        Ok(recording)
     }
 
     /// Steps T.

@@ -15,6 +15,17 @@ pub enum Horizon {
     Segment,
 }
 
+impl Horizon {
+    /// Name of the method with this horizon.
+    #[must_use]
+    pub fn method(self) -> &'static str {
+        match self {
+            Self::Full => "tracking",
+            Self::Segment => "tracking-cut",
+        }
+    }
+}
+
 /// Whose Jacobians are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -23,6 +34,29 @@ pub enum Derivatives {
     Nominal,
     /// The plant's: the true gradient, where the plant has any.
     Plant,
+}
+
+/// Windows of consecutive segments, advancing by one; a reward counts once for each that contains it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    /// Segments of a window, W (30 for the published car); 0 for none: every reward counts once.
+    pub length: usize,
+    /// Segments before the first window (40 for the published car).
+    pub start: usize,
+}
+
+impl Windows {
+    /// How often the rewards of segment `j` of `n` count.
+    #[must_use]
+    pub fn containing(&self, j: usize, n: usize) -> usize {
+        if self.length == 0 {
+            return 1;
+        }
+        let first = (j + 1).saturating_sub(self.length).max(self.start);
+        let last = j.min(n.saturating_sub(self.length));
+        (last + 1).saturating_sub(first)
+    }
 }
 
 /// Settings of [`TrackingLearner`](crate::TrackingLearner).
@@ -40,8 +74,10 @@ pub struct TrackingSettings {
     pub learning_rate: f64,
     /// Roll-outs of the plant per step, N.
     pub rollouts: usize,
-    /// Gradients are shortened to this norm; inf, as published, for as long as they are.
+    /// Gradients are shortened to this norm; infinite, as published, for as long as they are.
     pub max_gradient_norm: f64,
+    /// Sliding windows, as the released code has them on hardware.
+    pub windows: Windows,
 }
 
 impl TrackingSettings {
@@ -59,6 +95,7 @@ impl TrackingSettings {
             },
             rollouts: 1,
             max_gradient_norm: f64::INFINITY,
+            windows: Windows::default(),
         }
     }
 
@@ -74,7 +111,7 @@ impl TrackingSettings {
         }
         let norm = self.max_gradient_norm;
         if norm.is_nan() || norm <= 0.0 {
-            let needed = "positive, or inf for no limit";
+            let needed = "positive; left out for no limit";
             return refuse("method.max_gradient_norm", norm.to_string(), needed);
         }
         if !(1..=100_000).contains(&self.rollouts) {

@@ -31,7 +31,7 @@ struct Place {
 
 /// How far a car is from what is wanted, with derivatives by [x, y, v, φ].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Errors {
+pub struct TrackErrors {
     /// Distance to the circle, outwards (m).
     pub distance: f64,
     /// v − nominal speed [m/s].
@@ -54,14 +54,26 @@ impl FigureEight {
     /// The wanted [x, y, ẋ, ẏ] at time `t`.
     #[must_use]
     pub fn at(&self, t: f64) -> [f64; 4] {
+        let [x, y, vx, vy, ..] = self.motion(t);
+        [x, y, vx, vy]
+    }
+
+    /// The derivative of [`FigureEight::at`] by the time.
+    #[must_use]
+    pub fn rate_at(&self, t: f64) -> [f64; 4] {
+        let [.., vx, vy, ax, ay] = self.motion(t);
+        [vx, vy, ax, ay]
+    }
+
+    /// Position, velocity and acceleration at time `t`.
+    fn motion(&self, t: f64) -> [f64; 6] {
         let (r, tau) = (self.radius, t.rem_euclid(self.lap));
         let w = 4.0 * PI / self.lap;
         let (sin, cos) = (w * tau).sin_cos();
-        if tau < 0.5 * self.lap {
-            [r - r * cos, r * sin, r * w * sin, r * w * cos]
-        } else {
-            [r * cos - r, r * sin, -r * w * sin, r * w * cos]
-        }
+        // Both circles begin at the origin, with opposite x.
+        let side = if tau < 0.5 * self.lap { 1.0 } else { -1.0 };
+        let (v, a) = (r * w, r * w * w);
+        [side * (r - r * cos), r * sin, side * v * sin, v * cos, side * a * cos, -a * sin]
     }
 
     /// The circle on which a position counts at time `t`: that of the lap's quarter, and about the
@@ -82,12 +94,12 @@ impl FigureEight {
 
     /// Errors of [x, y, v, φ] at time `t`.
     #[must_use]
-    pub fn errors(&self, t: f64, [x, y, v, phi]: [f64; 4]) -> Errors {
+    pub fn errors(&self, t: f64, [x, y, v, phi]: [f64; 4]) -> TrackErrors {
         let place = self.place(t, [x, y]);
         let Place { side, arc, rho, offset } = place;
         // At the very centre every direction is as good.
         let safe = rho.max(1e-12);
-        Errors {
+        TrackErrors {
             distance: rho - self.radius,
             speed: v - self.speed(),
             heading: wrap_to_pi(phi - (arc - side * 0.5 * PI)),

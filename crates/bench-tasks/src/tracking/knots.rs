@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use dynamics::{
     ActionBounds, AnyDynamics, AnyPlant, DynamicsError, FiniteDifference, Move, Observation,
-    ObservationJacobian, Plant, Scratch, Stream, Task,
+    ObservationJacobian, Plant, Scratch, Stream, Task, Tracker,
 };
-use nalgebra::DVector;
+use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
 use super::laps::{CarLapSettings, LapTask, QuadrupedLapSettings};
@@ -52,7 +52,8 @@ impl KnotSettings<QuadrupedLapSettings> {
 /// gains of the next segment; 0 is the controller alone. Reward: the sum over the segment's steps.
 ///
 /// State: that of the task below, the last corrected set point, the step, and what the last segment has
-/// earned. Observation: the tracker's features, and the last set point relative to the task's own.
+/// earned. Observation: the tracker's features, the last set point relative to the task's own, and that
+/// relative to the robot.
 pub struct KnotTask {
     name: &'static str,
     discount: f64,
@@ -106,7 +107,7 @@ impl KnotTask {
             return refuse("max_step_cost", max_step_cost, "positive");
         }
         let inner = Arc::new(inner);
-        let shape = tracker(&inner).shape();
+        let shape = inner.lap_tracker().shape();
         let n_outputs = shape.n_outputs();
         let horizon = inner.horizon() / shape.segment;
         if settle >= horizon {
@@ -132,10 +133,6 @@ impl KnotTask {
             inner,
         })
     }
-}
-
-fn tracker(task: &LapTask) -> &dyn dynamics::Tracker {
-    task.lap_tracker()
 }
 
 /// A segment as one step.
@@ -164,7 +161,7 @@ impl KnotModel {
     }
 
     fn sizes(&self) -> (usize, usize) {
-        (self.inner.plant().any_nx(), tracker(&self.inner).shape().n_set_point)
+        (self.inner.plant().any_nx(), self.inner.lap_tracker().shape().n_set_point)
     }
 }
 
@@ -179,10 +176,10 @@ impl Plant for KnotModel {
         nx + ns + 2
     }
     fn nu(&self) -> usize {
-        tracker(&self.inner).shape().n_outputs()
+        self.inner.lap_tracker().shape().n_outputs()
     }
     fn workspace(&self) -> KnotWorkspace {
-        let ((nx, ns), shape) = (self.sizes(), tracker(&self.inner).shape());
+        let ((nx, ns), shape) = (self.sizes(), self.inner.lap_tracker().shape());
         KnotWorkspace {
             plant: self.model().any_workspace(),
             reward: self.inner.reward_scratch(),
@@ -201,7 +198,7 @@ impl Plant for KnotModel {
         outputs: &DVector<f64>,
         x_next: &mut DVector<f64>,
     ) -> Result<(), DynamicsError> {
-        let ((nx, ns), tracker) = (self.sizes(), tracker(&self.inner));
+        let ((nx, ns), tracker) = (self.sizes(), self.inner.lap_tracker());
         let shape = tracker.shape();
         let first = x[nx + ns].round().max(0.0) as usize;
         ws.x.copy_from(&x.rows(0, nx));
@@ -229,29 +226,63 @@ impl Plant for KnotModel {
     }
 }
 
-/// What the network of a tracking policy sees, and where its last set point is.
+/// What the network of a tracking policy sees; the last set point relative to where the task had it; and
+/// where the task's own point is as seen from the robot. Without the last two the process is not Markov:
+/// the next spline begins at the one, and the clock that moves the other is in nothing else.
 struct KnotObservation {
     inner: Arc<LapTask>,
 }
 
+impl KnotObservation {
+    /// The state of the task below, the last set point and the step.
+    fn split<'x>(&self, x: &'x DVector<f64>) -> (DVector<f64>, &'x [f64], usize) {
+        let tracker = self.inner.lap_tracker();
+        let (nx, ns) = (self.inner.plant().any_nx(), tracker.shape().n_set_point);
+        let step = x[nx + ns].round().max(0.0) as usize;
+        (x.rows(0, nx).into_owned(), &x.as_slice()[nx..nx + ns], step)
+    }
+}
+
 impl Observation for KnotObservation {
     fn n_observations(&self, _nx: usize) -> usize {
-        let shape = tracker(&self.inner).shape();
-        shape.n_features + shape.n_set_point
+        let shape = self.inner.lap_tracker().shape();
+        shape.n_features + shape.n_set_point + 2
     }
     fn observe(&self, x: &DVector<f64>, o: &mut [f64]) {
-        let tracker = tracker(&self.inner);
-        let nx = self.inner.plant().any_nx();
+        let tracker = self.inner.lap_tracker();
+        let (below, last, step) = self.split(x);
         let (features, rest) = o.split_at_mut(tracker.shape().n_features);
-        let below = x.rows(0, nx).into_owned();
-        tracker.features(x[nx + rest.len()].round().max(0.0) as usize, &below, features);
-        tracker.start(&below, rest);
-        for (i, rest) in rest.iter_mut().enumerate() {
-            *rest = x[nx + i] - *rest;
+        let (correction, ahead) = rest.split_at_mut(last.len());
+        tracker.features(step, &below, features);
+        tracker.start(&below, correction);
+        ahead.copy_from_slice(&[correction[0] - below[0], correction[1] - below[1]]);
+        for (own, last) in correction.iter_mut().zip(last) {
+            *own = last - *own;
         }
     }
     fn jacobian(&self) -> Option<&dyn ObservationJacobian> {
-        None
+        Some(self)
+    }
+}
+
+impl ObservationJacobian for KnotObservation {
+    fn linearize(&self, x: &DVector<f64>, ox: &mut DMatrix<f64>) {
+        let tracker = self.inner.lap_tracker();
+        let (below, last, step) = self.split(x);
+        let (nx, nf, ns) = (below.len(), tracker.shape().n_features, last.len());
+        let mut zx = DMatrix::zeros(nf, nx);
+        tracker.features_jacobian(step, &below, &mut zx);
+        ox.fill(0.0);
+        ox.view_mut((0, 0), (nf, nx)).copy_from(&zx);
+        let (clock, rate) = tracker.start_rate(&below);
+        for (i, rate) in rate.into_iter().enumerate() {
+            ox[(nf + i, nx + i)] = 1.0;
+            ox[(nf + i, clock)] = -rate;
+            if i < 2 {
+                ox[(nf + ns + i, i)] = -1.0;
+                ox[(nf + ns + i, clock)] = rate;
+            }
+        }
     }
 }
 
@@ -269,7 +300,7 @@ impl Task for KnotTask {
         self.horizon
     }
     fn dt(&self) -> f64 {
-        self.inner.dt() * tracker(&self.inner).shape().segment as f64
+        self.inner.dt() * self.inner.lap_tracker().shape().segment as f64
     }
     fn discount(&self) -> f64 {
         self.discount
@@ -283,8 +314,8 @@ impl Task for KnotTask {
         self.inner.sample_x0(stream, &mut below);
         x0.fill(0.0);
         x0.rows_mut(0, nx).copy_from(&below);
-        let ns = tracker(&self.inner).shape().n_set_point;
-        tracker(&self.inner).start(&below, &mut x0.as_mut_slice()[nx..nx + ns]);
+        let ns = self.inner.lap_tracker().shape().n_set_point;
+        self.inner.lap_tracker().start(&below, &mut x0.as_mut_slice()[nx..nx + ns]);
     }
     fn reward(&self, _scratch: &mut Scratch, m: &Move<'_>) -> f64 {
         m.x_next[m.x_next.len() - 1]
@@ -297,7 +328,7 @@ impl Task for KnotTask {
     }
     fn measure(&self, m: &Move<'_>, out: &mut [f64]) {
         if m.t >= self.settle {
-            let n = (self.horizon - self.settle) * tracker(&self.inner).shape().segment;
+            let n = (self.horizon - self.settle) * self.inner.lap_tracker().shape().segment;
             out[0] -= m.x_next[m.x_next.len() - 1] / n as f64;
         }
     }

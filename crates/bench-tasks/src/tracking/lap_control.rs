@@ -5,20 +5,32 @@ use serde::{Deserialize, Serialize};
 
 /// How a robot follows its reference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, tag = "law")]
-pub enum LapControl {
+#[serde(deny_unknown_fields)]
+pub struct LapControl {
+    /// The law.
+    pub law: LapLaw,
+    /// Limits of |a| and |ω|, or of u_v and |u_ω|.
+    pub limits: [f64; 2],
+    /// γ_v of backstepping.
+    pub speed_weight: f64,
+    /// γ_φ of backstepping.
+    pub heading_weight: f64,
+    /// Least speed by which backstepping divides its steering [m/s].
+    pub min_speed: f64,
+}
+
+/// Laws of control; ν is the velocity that is wanted, e_φ = ∠ν − φ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LapLaw {
     /// The car as released: the proportional parts of backstepping. Gains k_x, k_y, k_v, k_φ, k_a, k_ω,
     ///
     /// ```text
-    /// ν = ṗ_d + diag(k_x, k_y)(p_d − p)    e_φ = ∠ν − φ
-    /// a = k_a a_ff + k_v(|ν| − v)          ω = k_ω w_ff + k_φ e_φ
+    /// ν = ṗ_d + diag(k_x, k_y)(p_d − p)    a = k_a a_ff + k_v(|ν| − v)    ω = k_ω w_ff + k_φ e_φ
     /// ```
     ///
     /// with the reference's acceleration a_ff along its path and its yaw rate w_ff.
-    Car {
-        /// Limits of |a| and |ω|.
-        limits: [f64; 2],
-    },
+    Car,
     /// Full backstepping for v̇ = a, φ̇ = v ω, with e = p_d − p, h(φ) = (cosφ, sinφ) and
     /// ψ = (h(∠ν) − h(φ))/e_φ:
     ///
@@ -27,39 +39,30 @@ pub enum LapControl {
     /// ```
     ///
     /// With k_a = k_ω = 1, ½|e|² + e_v²/(2γ_v) + e_φ²/(2γ_φ) never grows.
-    Backstepping {
-        /// Limits of |a| and |ω|.
-        limits: [f64; 2],
-        /// γ_v.
-        speed_weight: f64,
-        /// γ_φ.
-        heading_weight: f64,
-        /// Least speed by which the steering is divided [m/s].
-        min_speed: f64,
-    },
+    Backstepping,
     /// A robot that is told speed and yaw rate, the latter with either sign. Gains k_x, k_y, k_vx, k_φ,
     /// k_vy, k_ω,
     ///
     /// ```text
     /// ν = diag(k_vx, k_vy) ṗ_d + diag(k_x, k_y)(p_d − p)    u_v = |ν|    u_ω = k_ω w_ff + k_φ e_φ
     /// ```
-    Unicycle {
-        /// Limits of u_v and |u_ω|.
-        limits: [f64; 2],
-    },
+    Unicycle,
 }
 
 /// Gains, whatever the law.
 pub(crate) const N_GAINS: usize = 6;
 
 impl LapControl {
-    /// Largest |u|.
-    pub(crate) fn limits(&self) -> [f64; 2] {
-        match *self {
-            Self::Car { limits }
-            | Self::Backstepping { limits, .. }
-            | Self::Unicycle { limits } => limits,
-        }
+    /// The car as released.
+    #[must_use]
+    pub fn car(limits: [f64; 2]) -> Self {
+        Self { law: LapLaw::Car, limits, speed_weight: 1.0, heading_weight: 1.0, min_speed: 0.5 }
+    }
+
+    /// The robot that is told speed and yaw rate.
+    #[must_use]
+    pub fn unicycle(limits: [f64; 2]) -> Self {
+        Self { law: LapLaw::Unicycle, ..Self::car(limits) }
     }
 }
 
@@ -78,14 +81,15 @@ impl GenericControl<4, 6, N_GAINS, 2> for LapControl {
         let k_phi = gains[3];
         let speed = norm(rate);
         let feed_yaw = cross(rate, acceleration) / (speed * speed);
-        let u = match *self {
-            Self::Car { .. } => {
+        let u = match self.law {
+            LapLaw::Car => {
                 let [_, _, kv, _, ka, kw] = *gains;
                 let nu = [rate[0] + kx * e[0], rate[1] + ky * e[1]];
                 let feed = dot(rate, acceleration) / speed;
                 [ka * feed + kv * (norm(nu) - v), kw * feed_yaw + k_phi * turn(nu, phi)]
             }
-            Self::Backstepping { speed_weight, heading_weight, min_speed, .. } => {
+            LapLaw::Backstepping => {
+                let Self { speed_weight, heading_weight, min_speed, .. } = *self;
                 let [_, _, kv, _, ka, kw] = *gains;
                 let nu = [rate[0] + kx * e[0], rate[1] + ky * e[1]];
                 let (wanted, e_phi) = (norm(nu), turn(nu, phi));
@@ -105,14 +109,13 @@ impl GenericControl<4, 6, N_GAINS, 2> for LapControl {
                 let divisor = if real(v) > min_speed { v } else { S::from(min_speed) };
                 [a, yaw / divisor]
             }
-            Self::Unicycle { .. } => {
+            LapLaw::Unicycle => {
                 let [_, _, kvx, _, kvy, kw] = *gains;
                 let nu = [kvx * rate[0] + kx * e[0], kvy * rate[1] + ky * e[1]];
                 [norm(nu), kw * feed_yaw + k_phi * turn(nu, phi)]
             }
         };
-        let limits = self.limits();
-        std::array::from_fn(|j| clamp(u[j], limits[j]))
+        std::array::from_fn(|j| clamp(u[j], self.limits[j]))
     }
 }
 

@@ -12,7 +12,7 @@ use dynamics::{
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
-use super::figure_eight::FigureEight;
+use super::figure_eight::{FigureEight, TrackErrors};
 use super::lap_control::{LapControl, N_GAINS};
 use super::lap_plant::LapPlant;
 use super::spline::QuadraticSpline;
@@ -31,6 +31,9 @@ pub struct LapCommon {
     pub dt: f64,
     /// Time between two decisions of the policy (s); a segment lasts the nearest number of steps.
     pub knot_period: f64,
+    /// Control steps by which the reference is ahead of the clock: 1 as in the released simulation, whose set
+    /// points lie so much before the knot's end; 0 as on the hardware.
+    pub lead_steps: usize,
     /// Segments of an episode.
     pub segments: usize,
     /// Segments at its start that cost nothing: the robot may settle on the track.
@@ -82,12 +85,13 @@ impl CarLapSettings {
             track: FigureEight { radius: 1.5, lap: 5.5 },
             dt: 0.02,
             knot_period: 0.1375,
+            lead_steps: 1,
             segments: 156,
             settle_segments: 40,
             speed_weight: 1.0 / 30.0,
             heading_weight: 1.0 / 3.0,
             start_spread: [0.01, 0.01, 1e-4, 4e-4],
-            control: LapControl::Car { limits: [0.75, 1.0] },
+            control: LapControl::car([0.75, 1.0]),
             gains: [0.45, 0.45, 0.35, 0.35, 0.0, 0.0],
             scales: [1.0, 1.0, 1.0, 1.0, 0.25, 0.25, 0.25, 0.1, 0.1, 0.02],
             dead_steps: if released { [0; 2] } else { [3; 2] },
@@ -126,12 +130,13 @@ impl QuadrupedLapSettings {
             track: FigureEight { radius: 1.5, lap },
             dt: 0.1,
             knot_period: lap / 40.0,
+            lead_steps: 1,
             segments: 64,
             settle_segments: 10,
             speed_weight: 1.0 / 30.0,
             heading_weight: 1.0 / 3.0,
             start_spread: [0.01, 0.01, 1e-4, 4e-4],
-            control: LapControl::Unicycle { limits: [1.0, 3.0] },
+            control: LapControl::unicycle([1.0, 3.0]),
             gains: [0.2, 0.2, 0.95, 2.5, 0.95, 0.0],
             scales: [1.0, 1.0, 0.0, 0.0, 0.25, 0.25, 1.0, 0.25, 1.0, 0.35],
             dead_steps: if released { [0; 2] } else { [2, 1] },
@@ -220,13 +225,14 @@ impl LapTask {
         let LapCommon { track, dt, knot_period, segments, settle_segments, .. } = *common;
         let refuse =
             |key, value, needed| Err(TaskError::Setting { task: name, key, value, needed });
-        let [throttle, steering] = common.control.limits();
+        let LapControl { limits: [throttle, steering], min_speed, .. } = common.control;
         for (key, value) in [
             ("track.radius", track.radius),
             ("track.lap", track.lap),
             ("dt", dt),
             ("control.limits", throttle),
             ("control.limits", steering),
+            ("control.min_speed", min_speed),
         ] {
             if !(value.is_finite() && value > 0.0) {
                 return refuse(key, value, "positive and finite");
@@ -239,6 +245,8 @@ impl LapTask {
             ("start_spread", &common.start_spread),
             ("speed_weight", &[common.speed_weight]),
             ("heading_weight", &[common.heading_weight]),
+            ("control.speed_weight", &[common.control.speed_weight]),
+            ("control.heading_weight", &[common.control.heading_weight]),
         ] {
             if let Some(value) = finite(values) {
                 return refuse(key, value, "finite");
@@ -255,8 +263,8 @@ impl LapTask {
                 "more than `settle_segments`, at most 100000",
             );
         }
-        if common.dead_steps.iter().any(|&steps| steps > 1000) {
-            return refuse("dead_steps", common.dead_steps[0] as f64, "at most 1000");
+        if let Some(&steps) = common.dead_steps.iter().find(|&&steps| steps > 1000) {
+            return refuse("dead_steps", steps as f64, "at most 1000");
         }
         let shape = TrackerShape {
             n_features: 6,
@@ -267,13 +275,16 @@ impl LapTask {
             scales: common.scales.to_vec(),
             gains: common.gains.to_vec(),
         };
-        // As released: set points lie a step before the end of the knot's period, which is no multiple of
-        // the step.
-        let spline = QuadraticSpline { duration: knot_period - dt };
+        let lead = common.lead_steps as f64;
+        if common.lead_steps + 1 >= segment as usize {
+            return refuse("lead_steps", lead, "less than the steps of a segment, by 2 at least");
+        }
+        let spline = QuadraticSpline { duration: knot_period - lead * dt };
         let tracker = LapTracker {
             shape,
             track,
             dt,
+            lead,
             spline,
             control: common.control,
             clock: real.any_nx() - 1,
@@ -316,7 +327,7 @@ impl LapTask {
         ((common.segments - common.settle_segments) * self.tracker.shape.segment) as f64
     }
 
-    fn errors(&self, x: &DVector<f64>) -> super::figure_eight::Errors {
+    fn errors(&self, x: &DVector<f64>) -> TrackErrors {
         self.common.track.errors(x[self.tracker.clock], [x[0], x[1], x[2], x[3]])
     }
 
@@ -431,7 +442,7 @@ impl BenchTask for LapTask {
     }
     fn check_points(&self, stream: &mut Stream, n: usize) -> Vec<(DVector<f64>, DVector<f64>)> {
         let nx = self.tracker.clock + 1;
-        let [throttle, steering] = self.common.control.limits();
+        let [throttle, steering] = self.common.control.limits;
         let mut points = Vec::new();
         while points.len() < n {
             let mut x = DVector::from_fn(nx, |_, _| stream.uniform(-1.0, 1.0));
@@ -459,10 +470,19 @@ pub struct LapTracker {
     shape: TrackerShape,
     track: FigureEight,
     dt: f64,
+    /// Steps by which the reference is ahead.
+    lead: f64,
     spline: QuadraticSpline,
     control: LapControl,
     /// Where the state has the time.
     clock: usize,
+}
+
+impl LapTracker {
+    /// Which entry of the state is the time, and how the first set point moves with it.
+    pub(super) fn start_rate(&self, x: &DVector<f64>) -> (usize, [f64; 4]) {
+        (self.clock, self.track.rate_at(x[self.clock]))
+    }
 }
 
 impl Tracker for LapTracker {
@@ -500,10 +520,10 @@ impl Tracker for LapTracker {
         s.copy_from_slice(&self.track.at(x[self.clock] + self.spline.duration));
     }
     fn reference(&self, i: usize, before: &[f64], s: &[f64], sigma: &mut [f64]) {
-        self.spline.reference((i + 1) as f64 * self.dt, before, s, sigma);
+        self.spline.reference((i as f64 + self.lead) * self.dt, before, s, sigma);
     }
     fn reference_jacobian(&self, i: usize, by_before: &mut DMatrix<f64>, by_s: &mut DMatrix<f64>) {
-        self.spline.jacobian((i + 1) as f64 * self.dt, by_before, by_s);
+        self.spline.jacobian((i as f64 + self.lead) * self.dt, by_before, by_s);
     }
     fn control(&self, x: &DVector<f64>, sigma: &[f64], gains: &[f64], u: &mut DVector<f64>) {
         self.control.write_control(x.as_slice(), sigma, gains, u.as_mut_slice());

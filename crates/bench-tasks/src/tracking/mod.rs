@@ -10,9 +10,9 @@ mod reach_point;
 mod spline;
 mod track_line;
 
-pub use figure_eight::FigureEight;
+pub use figure_eight::{FigureEight, TrackErrors};
 pub use knots::{KnotSettings, KnotTask};
-pub use lap_control::LapControl;
+pub use lap_control::{LapControl, LapLaw};
 pub use laps::{CarLapSettings, LapCommon, LapTask, LapTracker, QuadrupedLapSettings};
 pub use reach_point::{PendulumControl, ReachPoint, ReachPointSettings};
 pub use spline::QuadraticSpline;

@@ -61,9 +61,9 @@ pub(super) fn stein_solution(mut m: DMatrix<f64>, mut n: DMatrix<f64>) -> Option
 
 /// The largest modulus of the eigenvalues of a finite square matrix, by Gelfand's formula
 /// ρ = lim ‖Mᵏ‖^(1/k) at k = 2⁶⁴. Unlike a QR iteration it cannot fail to converge.
-pub(super) fn spectral_radius(mut m: DMatrix<f64>) -> f64 {
+pub fn spectral_radius(mut m: DMatrix<f64>) -> f64 {
     // With Mᵢ₊₁ = (Mᵢ / ‖Mᵢ‖)², ln ρ is the sum of 2⁻ⁱ ln ‖Mᵢ‖.
-    let (mut log_radius, mut weight) = (0.0, 1.0);
+    let (mut log_radius, mut weight, mut square) = (0.0, 1.0, m.clone());
     for _ in 0..MAX_DOUBLINGS {
         let norm = m.norm();
         if norm == 0.0 {
@@ -72,7 +72,8 @@ pub(super) fn spectral_radius(mut m: DMatrix<f64>) -> f64 {
         log_radius += weight * norm.ln();
         weight *= 0.5;
         m /= norm;
-        m = &m * &m;
+        m.mul_to(&m, &mut square);
+        std::mem::swap(&mut m, &mut square);
     }
     log_radius.exp()
 }

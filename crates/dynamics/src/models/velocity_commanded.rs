@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ranges::{require_finite, require_not_negative, require_positive};
 use crate::continuous::Scalar;
-use crate::duals::{GenericDynamics, linearize_by_duals};
+use crate::duals::{DualOracle as _, GenericDynamics};
 use crate::{Dynamics, DynamicsError, Linearization, Plant};
 
 /// Parameters of a [`VelocityCommanded`] robot.
@@ -165,7 +165,7 @@ impl Dynamics for VelocityCommanded {
         u: &DVector<f64>,
         out: &mut Linearization,
     ) -> Result<(), DynamicsError> {
-        linearize_by_duals(self, x, u, out);
+        *out = self.dual_linearize(x, u);
         Ok(())
     }
 }
