@@ -107,11 +107,14 @@ impl<C, F> Figure<C, F> {
             title: self.title.to_owned(),
             claim: self.claim.to_owned(),
             note: format!("{} {}", self.note, (self.sizes)(profile)).trim_end().to_owned(),
-            rule: format!(
-                "{} Not run at this profile: fewer than {} complete seeds of a curve that the rule needs, \
-                 or the smoke profile.",
-                self.rule, self.min_seeds
-            ),
+            rule: match self.min_seeds {
+                0 => format!("{} Not run at this profile: the smoke profile.", self.rule),
+                n => format!(
+                    "{} Not run at this profile: fewer than {n} complete seeds of a curve that the rule needs, \
+                     or the smoke profile.",
+                    self.rule
+                ),
+            },
             verdict,
             pictures,
             rollouts,

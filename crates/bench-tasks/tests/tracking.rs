@@ -13,10 +13,10 @@ use bench_tasks::{
 };
 use ddp::lqr::spectral_radius;
 use dynamics::check::{check_against_differences, check_against_duals};
-use dynamics::models::DoublePendulumParameters;
+use dynamics::models::{CarParameters, DoublePendulumParameters};
 use dynamics::{
-    AnyDynamics as _, AnyPlant as _, ControlJacobian, Environment, GenericControl, Linearization,
-    Move, RewardGradient, Stream, Task, Tracker, difference_reward,
+    ControlJacobian, Environment, GenericControl, Linearization, Move, RewardGradient, Stream,
+    Task, Tracker, difference_reward,
 };
 use nalgebra::{DMatrix, DVector, dvector};
 
@@ -310,17 +310,16 @@ fn the_car_has_the_published_numbers() {
     }
 }
 
-/// Cost of the controller alone: no network.
-fn nominal_cost(task: &dyn Task, x0: &DVector<f64>) -> f64 {
+/// An episode of the controller alone, without a network, step by step; `visit` also gets the reference.
+fn drive(task: &dyn Task, x0: &DVector<f64>, mut visit: impl FnMut(&Move<'_>, &[f64])) {
     let tracker = task.tracker().unwrap();
     let shape = tracker.shape();
     let (mut x, mut x_next) = (x0.clone(), x0.clone());
     let mut u = DVector::zeros(task.plant().any_nu());
     let (mut before, mut s) = (vec![0.0; shape.n_set_point], vec![0.0; shape.n_set_point]);
     let mut sigma = vec![0.0; shape.n_reference];
-    let (mut plant, mut scratch) = (task.plant().any_workspace(), task.reward_scratch());
+    let mut plant = task.plant().any_workspace();
     tracker.start(&x, &mut s);
-    let mut cost = 0.0;
     for t in 0..task.horizon() {
         let i = t % shape.segment;
         if i == 0 {
@@ -330,10 +329,60 @@ fn nominal_cost(task: &dyn Task, x0: &DVector<f64>) -> f64 {
         tracker.reference(i, &before, &s, &mut sigma);
         tracker.control(&x, &sigma, &shape.gains, &mut u);
         task.plant().any_step(&mut plant, &x, &u, &[], &mut x_next).unwrap();
-        cost -= task.reward(&mut scratch, &Move { t, x: &x, u: &u, x_next: &x_next });
+        visit(&Move { t, x: &x, u: &u, x_next: &x_next }, &sigma);
         x.copy_from(&x_next);
     }
+}
+
+/// What it costs.
+fn nominal_cost(task: &dyn Task, x0: &DVector<f64>) -> f64 {
+    let (mut scratch, mut cost) = (task.reward_scratch(), 0.0);
+    drive(task, x0, |m, _| cost -= task.reward(&mut scratch, m));
     cost
+}
+
+/// Mean norms of products of so many Jacobians along episodes of the released car: without feedback it is at
+/// its margin, with it products decay, the slower the weaker the model's inputs (fact sheet, section 9b).
+#[test]
+fn the_cars_loops_contract_as_published() {
+    let lengths = [7, 50, 137, 275, 550];
+    let norms = |nominal: CarParameters, feedback: f64| -> [f64; 5] {
+        let settings = CarLapSettings { nominal, ..CarLapSettings::preset(Preset::Released) };
+        let task = LapTask::car(Variant::Real, &settings).unwrap();
+        let (model, shape) = (task.nominal(), task.lap_tracker().shape());
+        let (mut ws, mut step) = (model.any_workspace(), Linearization::zeros(5, 2));
+        let mut control = ControlJacobian::zeros(5, 2, shape);
+        let mut loops = Vec::new();
+        let mut x0 = DVector::zeros(5);
+        task.sample_x0(&mut Stream::new(0, "starts", 0), &mut x0);
+        drive(&task, &x0, |m, sigma| {
+            model.any_linearize(&mut ws, m.x, m.u, &mut step).unwrap();
+            task.lap_tracker().control_jacobian(m.x, sigma, &shape.gains, &mut control);
+            let closed = &step.fx + &step.fu * &control.x * feedback;
+            loops.push(closed.view((0, 0), (4, 4)).into_owned());
+        });
+        lengths.map(|n| {
+            let product = |first: usize| {
+                loops[first..first + n].iter().fold(DMatrix::identity(4, 4), |phi, a| a * phi)
+            };
+            let firsts: Vec<_> = (280..loops.len() - n).step_by(7).collect();
+            let norm = |&first: &usize| product(first).singular_values().max();
+            firsts.iter().map(norm).sum::<f64>() / firsts.len() as f64
+        })
+    };
+    let released = CarParameters::released();
+    for (nominal, published) in [
+        (released, [1.02, 0.87, 0.54, 0.25, 0.05]),
+        (released.scaled(0.25), [1.10, 1.41, 1.05, 0.70, 0.32]),
+        (CarParameters::unit(), [1.13, 1.71, 1.43, 1.15, 0.79]),
+    ] {
+        for (found, published) in norms(nominal, 1.0).into_iter().zip(published) {
+            assert_relative_eq!(found, published, max_relative = 0.15, epsilon = 0.02);
+        }
+    }
+    // 1.2, 2.6, 3.1, 1.1 to 1.5, 1.1 to 2.2.
+    let open = norms(released, 0.0);
+    assert!(open.iter().all(|norm| (1.0..4.0).contains(norm)), "{open:?}");
 }
 
 /// Fact sheet, section 14b.

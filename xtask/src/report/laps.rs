@@ -159,7 +159,7 @@ mod tests {
             assert_eq!(picture.inline().matches("class=\"lane\"").count(), 2 * frames);
         }
         let path = [(0.0, 0.0), (1.0, 1.0)];
-        let picture = overlay(1.5, &[Path { name: "a", points: &path, marks: &path }]);
+        let picture = overlay(&[Path { name: "a", points: &path, marks: &path }]);
         assert_well_formed(&picture.file());
         assert_eq!(picture.inline().matches("class=\"ring s0\"").count(), 2);
     }
