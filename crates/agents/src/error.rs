@@ -118,6 +118,12 @@ pub enum LearnError {
         /// As needed.
         needed: String,
     },
+    /// Recordings from which nothing can be learned.
+    #[error("cannot learn from these recordings: {reason}")]
+    Recordings {
+        /// What is wrong, and with which.
+        reason: String,
+    },
     /// A run has checkpoints, but every one of them is damaged.
     #[error(
         "no checkpoint of `{}` is whole; put one back, or delete that folder to start again",

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::Means;
 use crate::ppo_learner::{SavedMethod, check};
 use crate::tracking::{
-    GradientReport, Recording, TrackingGradient, TrackingPolicy, TrackingSettings,
+    GradientReport, Recording, TrackingGradient, TrackingPolicy, TrackingSettings, Windows,
 };
 use crate::{Budget, Episode, LearnError, Learner, Policy, Progress};
 
@@ -51,7 +51,7 @@ impl<'a> TrackingLearner<'a> {
     /// A learner at the start of a run.
     ///
     /// # Errors
-    /// Settings out of range; a task without a tracker.
+    /// Settings out of range, windows longer than an episode; a task without a tracker.
     pub fn new(
         task: &'a dyn Task,
         settings: &TrackingSettings,
@@ -59,6 +59,15 @@ impl<'a> TrackingLearner<'a> {
     ) -> Result<Self, LearnError> {
         settings.check()?;
         let policy = TrackingPolicy::new(task, &settings.hidden, seed)?;
+        let Windows { length, start } = settings.windows;
+        let n_segments = task.horizon().div_ceil(policy.tracker().shape().segment);
+        if length > 0 && start.saturating_add(length) > n_segments {
+            return Err(LearnError::Setting {
+                key: "method.windows",
+                value: format!("{length} segments from segment {start} on"),
+                needed: "at least one window within an episode; `method.windows.length=0` for none",
+            });
+        }
         // A plant without derivatives is refused here, and not after the first roll-outs.
         TrackingGradient::new(&policy, task, settings.derivatives, settings.horizon)?;
         Ok(Self {
@@ -113,6 +122,25 @@ impl<'a> TrackingLearner<'a> {
         Ok((grads, report))
     }
 
+    /// What is wrong with recordings that nothing can be learned from.
+    fn check(&self, recordings: &[Recording]) -> Result<(), String> {
+        if recordings.is_empty() {
+            return Err("there are none".to_owned());
+        }
+        let Windows { length, start } = self.settings.windows;
+        let segment = self.policy.tracker().shape().segment;
+        for (i, recording) in recordings.iter().enumerate() {
+            recording.check(self.task).map_err(|reason| format!("recording {i}: {reason}"))?;
+            let n = recording.n_steps().div_ceil(segment);
+            if length > 0 && n < start + length {
+                return Err(format!(
+                    "recording {i} has {n} segments, but `method.windows` asks for {length} from segment {start} on"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// One step of the policy up the mean of the gradients along `recordings`, which may come from
     /// anywhere (logs of a robot that ran this policy).
     ///
@@ -120,20 +148,7 @@ impl<'a> TrackingLearner<'a> {
     /// No recordings, or some that do not fit the task; a gradient that is not finite; what the model
     /// reports. The policy has not moved then.
     pub fn learn_from(&mut self, recordings: &[Recording]) -> Result<(), LearnError> {
-        if recordings.is_empty() {
-            return Err(LearnError::Mismatch {
-                what: "the recordings to learn from".to_owned(),
-                found: "none".to_owned(),
-                needed: "at least one".to_owned(),
-            });
-        }
-        for (i, recording) in recordings.iter().enumerate() {
-            recording.check(self.task).map_err(|found| LearnError::Mismatch {
-                what: format!("recording {i}"),
-                found,
-                needed: format!("a trajectory of `{}`", self.task.name()),
-            })?;
-        }
+        self.check(recordings).map_err(|reason| LearnError::Recordings { reason })?;
         let TrackingSettings { learning_rate, max_gradient_norm, .. } = self.settings;
         let found: Vec<_> =
             recordings.par_iter().map(|one| self.gradient(one)).collect::<Result<_, _>>()?;

@@ -113,6 +113,18 @@ pub enum TaskError {
         /// What is allowed.
         needed: &'static str,
     },
+    /// A choice that does not suit the task.
+    #[error("task `{task}`: `{key}` is `{value}`, but must be {needed}")]
+    Choice {
+        /// Name of the task.
+        task: &'static str,
+        /// Key of the setting.
+        key: &'static str,
+        /// Value given.
+        value: String,
+        /// What suits.
+        needed: &'static str,
+    },
     /// A list of settings has the wrong length.
     #[error("task `{task}`: `{key}` has {found} entries, but needs {needed}")]
     Length {

@@ -543,6 +543,10 @@ fn bad_settings_are_named() {
     settings.common.settle_segments = 156;
     let refused = LapTask::car(Variant::Real, &settings).map(|_| ()).unwrap_err().to_string();
     assert!(refused.contains("`segments`"), "{refused}");
+    let mut settings = QuadrupedLapSettings::preset(Preset::Released);
+    settings.common.control.law = LapLaw::Car;
+    let refused = LapTask::quadruped(Variant::Real, &settings).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("`control.law` is `car`, but must be `unicycle`"), "{refused}");
     let settings = ReachPointSettings { segment: 0, ..ReachPointSettings::default() };
     let refused = ReachPoint::new(Variant::Real, &settings).map(|_| ()).unwrap_err().to_string();
     assert!(refused.contains("`segment`"), "{refused}");

@@ -63,9 +63,6 @@ impl TrainArgs {
         }
         let checked = config.check(self.init_from.as_deref());
         checked.or_else(|error| Err(with_fitting_tasks(&self.method, error)?))?;
-        if let Some(remark) = config.remark(self.init_from.as_deref())? {
-            tell(&remark);
-        }
         let folder = cell::folder(&self.out, &config)?;
         let display = Display::new(1, config.total_steps());
         let name = format!("{} {} #{}", config.task, config.method_name, config.seed);
@@ -73,6 +70,9 @@ impl TrainArgs {
         let stop = interrupt::flag()?;
         let threads = self.threads.map_or_else(machine::n_cores, usize::from);
         let outcome = with_threads(threads, || {
+            if let Some(remark) = config.remark(self.init_from.as_deref())? {
+                tell(&remark);
+            }
             cell::run(&self.out, &config, self.init_from.as_deref(), &mut observer, stop)
         })??;
         match outcome {

@@ -18,7 +18,7 @@ pub(super) static LAP: Drawing = Drawing {
 };
 
 /// Radius of the circles (m).
-pub(crate) const RADIUS: f64 = 1.5;
+const RADIUS: f64 = 1.5;
 
 /// Where the picture shows the origin, and pixels per metre.
 #[derive(Clone, Copy)]
@@ -30,14 +30,18 @@ struct View {
 
 impl View {
     /// One of the given width that shows both circles and all `points`, and its height.
-    fn of(points: impl Iterator<Item = (f64, f64)> + Clone, width: f64) -> (Self, f64) {
+    fn of(
+        points: impl Iterator<Item = (f64, f64)> + Clone,
+        radius: f64,
+        width: f64,
+    ) -> (Self, f64) {
         let room = 0.3;
         let range = |values: &mut dyn Iterator<Item = f64>, least: f64| {
             let (low, high) = extent(values).unwrap_or((0.0, 0.0));
             (low.min(-least) - room, high.max(least) + room)
         };
-        let (left, right) = range(&mut points.clone().map(|p| p.0), 2.0 * RADIUS);
-        let (low, high) = range(&mut points.map(|p| p.1), RADIUS);
+        let (left, right) = range(&mut points.clone().map(|p| p.0), 2.0 * radius);
+        let (low, high) = range(&mut points.map(|p| p.1), radius);
         let scale = width / (right - left);
         (Self { x0: -left * scale, y0: high * scale, scale }, (high - low) * scale)
     }
@@ -46,9 +50,9 @@ impl View {
         (self.x0 + self.scale * x, self.y0 - self.scale * y)
     }
 
-    fn track(self, p: &mut Picture) {
+    fn track(self, p: &mut Picture, radius: f64) {
         for side in [-1.0, 1.0] {
-            p.circle("lane", self.at((side * RADIUS, 0.0)), RADIUS * self.scale, "");
+            p.circle("lane", self.at((side * radius, 0.0)), radius * self.scale, "");
         }
     }
 
@@ -69,9 +73,9 @@ fn places(rollout: &Rollout) -> impl Iterator<Item = (f64, f64)> + Clone + '_ {
 }
 
 fn scene(rollout: &Rollout) -> Picture {
-    let (view, height) = View::of(places(rollout), 920.0);
+    let (view, height) = View::of(places(rollout), RADIUS, 920.0);
     let mut p = Picture::new(920.0, height, "laps: animation of the trajectory");
-    view.track(&mut p);
+    view.track(&mut p, RADIUS);
     p.polyline("path s0", places(rollout).map(|place| Some(view.at(place))));
     view.robot(&mut p, &rollout.xs[0]);
     p.data = Some(json!({
@@ -83,7 +87,7 @@ fn scene(rollout: &Rollout) -> Picture {
 
 fn strip(rollout: &Rollout) -> Picture {
     let (w, columns) = (230.0, 4);
-    let (view, height) = View::of(places(rollout), w - 10.0);
+    let (view, height) = View::of(places(rollout), RADIUS, w - 10.0);
     let h = height + 30.0;
     let mut p = Picture::new(920.0, 2.0 * h, "laps: eight frames of the trajectory");
     let last = rollout.xs.len() - 1;
@@ -98,7 +102,7 @@ fn strip(rollout: &Rollout) -> Picture {
         p.text("label", (12.0, 20.0), &format!("t = {} s", number(k as f64 * rollout.dt, 2)));
         p.end();
         p.begin(&place(18.0));
-        view.track(&mut p);
+        view.track(&mut p, RADIUS);
         p.polyline("path s0", places(rollout).take(k + 1).map(|place| Some(view.at(place))));
         view.robot(&mut p, &rollout.xs[k]);
         p.end();
@@ -113,12 +117,12 @@ pub(crate) struct Path<'a> {
     pub(crate) marks: &'a [(f64, f64)],
 }
 
-/// Ways on one track.
-pub(crate) fn overlay(paths: &[Path<'_>]) -> Picture {
+/// Ways on one track of circles with this radius (m).
+pub(crate) fn overlay(radius: f64, paths: &[Path<'_>]) -> Picture {
     let all = paths.iter().flat_map(|path| path.points.iter().chain(path.marks).copied());
-    let (view, height) = View::of(all, 760.0);
+    let (view, height) = View::of(all, radius, 760.0);
     let mut p = Picture::new(760.0, height + 26.0, "laps on the track, seen from above");
-    view.track(&mut p);
+    view.track(&mut p, radius);
     for (i, path) in paths.iter().enumerate() {
         let class = series_class(i);
         p.polyline(&format!("path {class}"), path.points.iter().map(|&place| Some(view.at(place))));
@@ -159,7 +163,7 @@ mod tests {
             assert_eq!(picture.inline().matches("class=\"lane\"").count(), 2 * frames);
         }
         let path = [(0.0, 0.0), (1.0, 1.0)];
-        let picture = overlay(&[Path { name: "a", points: &path, marks: &path }]);
+        let picture = overlay(1.5, &[Path { name: "a", points: &path, marks: &path }]);
         assert_well_formed(&picture.file());
         assert_eq!(picture.inline().matches("class=\"ring s0\"").count(), 2);
     }

@@ -9,8 +9,11 @@ use nalgebra::DVector;
 use crate::cell::CellConfig;
 use crate::report::Illustration;
 use crate::report::cells::Cell;
-use crate::report::laps::{Path, RADIUS, overlay};
+use crate::report::laps::{Path, overlay};
 use crate::report::stats::mean;
+
+/// How far from the crossing a set point is still near it (m).
+const CROSSING: f64 = 0.75;
 
 /// A lap of a policy, decision by decision.
 pub(super) struct Driven {
@@ -20,6 +23,10 @@ pub(super) struct Driven {
     set_points: Vec<(f64, f64)>,
     /// Time into the lap, and corrections of the gains as they are, at every decision.
     pub(super) gains: Vec<(f64, Vec<f64>)>,
+    /// Whether the task's set point is near the crossing, at every decision.
+    crossing: Vec<bool>,
+    /// Of the track's circles (m).
+    radius: f64,
     /// How far corrected set points lie beyond the track's own (m), outwards.
     outwards: Vec<f64>,
     /// How far outside the track the robot is at decisions (m).
@@ -45,6 +52,9 @@ pub(super) fn drive(run: &Cell, trained: bool, part: Part) -> Result<Driven> {
     } else {
         TrackingPolicy::new(task, &[8], config.seed)?
     };
+    let track_radius = config.task_settings.get("track").and_then(|track| track.get("radius"));
+    let track_radius =
+        track_radius.and_then(toml::Value::as_float).context("the task has no track")?;
     let tracker = task.tracker().context("the task has no tracker")?;
     let shape = tracker.shape();
     let mut env = Environment::new(task, None);
@@ -57,6 +67,8 @@ pub(super) fn drive(run: &Cell, trained: bool, part: Part) -> Result<Driven> {
         path: Vec::new(),
         set_points: Vec::new(),
         gains: Vec::new(),
+        crossing: Vec::new(),
+        radius: track_radius,
         outwards: Vec::new(),
         strayed: Vec::new(),
     };
@@ -75,11 +87,12 @@ pub(super) fn drive(run: &Cell, trained: bool, part: Part) -> Result<Driven> {
                 tracker.set_point(t, env.x(), &mut nominal);
                 let set_point = follower.set_point();
                 driven.set_points.push((set_point[0], set_point[1]));
+                driven.crossing.push(nominal[0].hypot(nominal[1]) < CROSSING);
                 // Outwards from the centre of the circle on which the set point lies.
-                let side = RADIUS.copysign(nominal[0]);
+                let side = track_radius.copysign(nominal[0]);
                 let radius = |p: &[f64]| (p[0] - side).hypot(p[1]);
                 driven.outwards.push(radius(set_point) - radius(&nominal));
-                driven.strayed.push(radius(env.x().as_slice()) - RADIUS);
+                driven.strayed.push(radius(env.x().as_slice()) - track_radius);
                 let scaled = follower.outputs().iter().zip(&shape.scales).map(|(o, s)| o * s);
                 let gains = scaled.skip(shape.n_set_point).collect();
                 driven.gains.push((env.x()[clock] - begun, gains));
@@ -96,6 +109,27 @@ impl Driven {
     /// Mean of [`Driven::outwards`].
     pub(super) fn mean_outwards(&self) -> f64 {
         mean(&self.outwards).unwrap_or(f64::NAN)
+    }
+
+    /// Share of decisions whose corrections of the gains are so.
+    pub(super) fn share(&self, keep: impl Fn(&[f64]) -> bool) -> f64 {
+        let kept = self.gains.iter().filter(|(_, gains)| keep(gains)).count();
+        kept as f64 / self.gains.len() as f64
+    }
+
+    /// Mean correction of the third gain, the speed's, at decisions near the crossing.
+    pub(super) fn speed_gain_at_the_crossing(&self) -> f64 {
+        self.speed_gain(true)
+    }
+
+    /// The same at the others.
+    pub(super) fn speed_gain_elsewhere(&self) -> f64 {
+        self.speed_gain(false)
+    }
+
+    fn speed_gain(&self, crossing: bool) -> f64 {
+        let there = self.gains.iter().zip(&self.crossing).filter(|(_, there)| **there == crossing);
+        mean(&there.map(|((_, gains), _)| gains[2]).collect::<Vec<_>>()).unwrap_or(f64::NAN)
     }
 
     /// Mean of [`Driven::strayed`].
@@ -116,6 +150,6 @@ pub(super) fn lap_picture(run: &Cell, part: Part, after: &Driven) -> Result<Illu
         caption: "One lap from the same start, before and after training (seed 0), on the track; circles are the \
                   corrected set points."
             .to_owned(),
-        picture: overlay(&paths),
+        picture: overlay(after.radius, &paths),
     })
 }

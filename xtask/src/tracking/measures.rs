@@ -45,9 +45,11 @@ pub(super) fn panel(
     }
 }
 
-/// All measures before training and after so many steps of the policy.
-pub(super) fn table(shown: &[(Lap, &Group)], steps: &[usize]) -> Result<Table> {
-    let after_steps: Vec<_> = steps.iter().map(|step| format!("{step} steps")).collect();
+/// All measures before training and after so many steps of the policy, each of so many seconds of the plant.
+pub(super) fn table(shown: &[(Lap, &Group)], (steps, seconds): (&[usize], f64)) -> Result<Table> {
+    let minutes = |step: usize| step as f64 * seconds / 60.0;
+    let after_steps: Vec<_> =
+        steps.iter().map(|&step| format!("{step} steps, {:.1} min", minutes(step))).collect();
     let head = ["costates", "seeds", "ρ(Â + B̂K)", "", "before"].into_iter();
     let head: Vec<&str> = head.chain(after_steps.iter().map(String::as_str)).collect();
     let mut table = Table::new(&head, 3);
@@ -70,7 +72,7 @@ pub(super) fn table(shown: &[(Lap, &Group)], steps: &[usize]) -> Result<Table> {
     Ok(table)
 }
 
-/// Largest spectral radius of the model's closed loop along the first roll-outs.
+/// Largest spectral radius of the model's closed loop along the first roll-outs, mean over seeds.
 pub(super) fn radius(group: &Group) -> Entry {
     let first = |cell| Column::Named("closed_loop_radius").of(cell).first().copied();
     let radii: Vec<f64> = group.runs.iter().filter_map(first).collect();

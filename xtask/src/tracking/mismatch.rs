@@ -6,6 +6,7 @@ use bench_tasks::Preset;
 use dynamics::models::CarParameters;
 
 use super::arms::{CAR, CAR_SECONDS, Lap, MIN_SEEDS, laps, too_few};
+use super::measures::radius;
 use crate::figure::{Findings, Size};
 use crate::plan::Profile;
 use crate::report::lines::{Marks, Panel, Scale, picture};
@@ -105,7 +106,18 @@ fn judge(found: &Found) -> Result<Findings> {
             .collect(),
     };
     let mut table = Table::new(
-        &["costates", "γ", "seeds", "step 1", "step 5", "step 10", "step 15", "step 20", "end"],
+        &[
+            "costates",
+            "γ",
+            "seeds",
+            "ρ(Â + B̂K)",
+            "step 1, 0.4 min",
+            "5, 1.8 min",
+            "10, 3.6 min",
+            "15, 5.5 min",
+            "20, 7.3 min",
+            "end, 9.1 min",
+        ],
         1,
     );
     for (lap, share) in arms() {
@@ -114,6 +126,7 @@ fn judge(found: &Found) -> Result<Findings> {
             Entry::text(lap.name()),
             Entry::text(share.to_string()),
             Entry::text(group.runs.len().to_string()),
+            radius(group),
         ];
         for step in [Some(1), Some(5), Some(10), Some(15), Some(20), None] {
             row.push(Entry::estimate(&Estimate::mean(&losses(group, step)), Some(1)));
@@ -166,8 +179,10 @@ fn decide(cut: &[(f64, f64)], [one, quarter]: [f64; 2]) -> Verdict {
             ends.join(", ")
         ),
         reason: format!(
-            "After 15 steps the losses {} the order of γ",
-            if ordered { "have" } else { "do not have" }
+            "After 15 steps the losses {} the order of γ; the levels {}; over the whole horizon the ends {}",
+            if ordered { "have" } else { "do not have" },
+            if levels { "are met" } else { "are not met" },
+            if alike { "agree" } else { "differ" }
         ),
     }
 }

@@ -150,7 +150,8 @@ impl Ensemble {
     }
 
     /// Row numbers that are held out, and the others. A row stays on its side from fit to fit: what a network
-    /// has learned once says nothing about how well it predicts.
+    /// has learned once says nothing about how well it predicts. Once the most are held out, later rows are
+    /// all learned from.
     fn split(&self, n: usize) -> (Vec<usize>, Vec<usize>) {
         let held_before =
             |row: usize| ((self.settings.holdout * row as f64) as usize).min(MOST_HELD_OUT);

@@ -98,7 +98,8 @@ impl Recording {
     /// episode on; other fields, such as those of `rollout.json`, are passed over. The columns are the
     /// task's state ([`Task::state_names`]). Where a task has a tracker, rows may also have the tracked
     /// entries and the last one alone, such as x, y, v, φ and the time: what comes between them (lags,
-    /// commands under way) neither model nor controller knows, and a robot does not log.
+    /// commands under way) neither model nor controller knows, and a robot does not log. It becomes 0, so that
+    /// the plant's own Jacobians (`method.derivatives=plant`) mean nothing along such a log.
     ///
     /// # Errors
     /// A file that cannot be read, and rows of the wrong number, length or content, by name.

@@ -47,15 +47,15 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// How often the rewards of segment `j` of `n` count.
+    /// How often the rewards of segment `j` of `n` count: never, where no window fits.
     #[must_use]
     pub fn containing(&self, j: usize, n: usize) -> usize {
         if self.length == 0 {
             return 1;
         }
+        let Some(last) = n.checked_sub(self.length) else { return 0 };
         let first = (j + 1).saturating_sub(self.length).max(self.start);
-        let last = j.min(n.saturating_sub(self.length));
-        (last + 1).saturating_sub(first)
+        (j.min(last) + 1).saturating_sub(first)
     }
 }
 

@@ -1,6 +1,6 @@
 //! How good the estimator is at a policy: bias, variance, and the curvature of what it climbs.
 
-use dynamics::Task;
+use dynamics::{DynamicsError, Task};
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
@@ -42,16 +42,18 @@ pub struct GradientStatistics {
 }
 
 impl GradientStatistics {
-    /// One roll-out from each of `starts`; the true gradient is over the whole horizon, with the plant's
-    /// Jacobians, the estimate over `horizon`, with the nominal model's.
+    /// One roll-out from each of `starts` (nx entries each), without a plant's noise; the true gradient is over
+    /// the whole horizon, with the plant's Jacobians, the estimate over `horizon`, with the nominal model's.
     ///
     /// # Errors
-    /// A plant without derivatives; what plant, model and reward report.
+    /// No starts; a plant without derivatives; what plant, model and reward report; gradients that are not
+    /// finite.
     pub fn measure(
         policy: &TrackingPolicy<'_>,
         horizon: Horizon,
         starts: &[DVector<f64>],
     ) -> Result<Self, LearnError> {
+        let starts = some(starts)?;
         let both = |x0: &DVector<f64>| {
             let exact = gradient(policy, x0, (Derivatives::Plant, Horizon::Full))?;
             Ok((exact, gradient(policy, x0, (Derivatives::Nominal, horizon))?))
@@ -62,6 +64,9 @@ impl GradientStatistics {
     }
 
     /// The same in other units: entry `at` of each gradient times `factor`, for the pairs given alone.
+    ///
+    /// # Panics
+    /// At a parameter that the policy has not.
     #[must_use]
     pub fn of_entries(&self, entries: &[(usize, f64)]) -> Self {
         let pick = |gradients: &[DVector<f64>]| {
@@ -103,16 +108,21 @@ impl GradientStatistics {
 
 /// Hessian of the mean return from `starts` by some parameters, by central differences of the true
 /// gradient. `entries` has their numbers, and units: a parameter moves by `h` times its unit, and the
-/// Hessian is by moves in these units.
+/// Hessian, entries × entries, is by moves in these units.
 ///
 /// # Errors
 /// As [`GradientStatistics::measure`].
+///
+/// # Panics
+/// Without entries, and at a parameter that the policy has not.
 pub fn return_hessian(
     policy: &TrackingPolicy<'_>,
     entries: &[(usize, f64)],
     h: f64,
     starts: &[DVector<f64>],
 ) -> Result<DMatrix<f64>, LearnError> {
+    assert!(!entries.is_empty(), "a parameter to move");
+    let starts = some(starts)?;
     let column = |&(at, unit): &(usize, f64)| -> Result<DVector<f64>, LearnError> {
         let moved = |offset: f64| -> Result<DVector<f64>, LearnError> {
             let mut policy = policy.clone();
@@ -132,6 +142,14 @@ pub fn return_hessian(
     Ok(0.5 * (&hessian + hessian.transpose()))
 }
 
+/// The starts, if there are any.
+fn some(starts: &[DVector<f64>]) -> Result<&[DVector<f64>], LearnError> {
+    match starts {
+        [] => Err(LearnError::Recordings { reason: "there are no starts".to_owned() }),
+        starts => Ok(starts),
+    }
+}
+
 /// dJ/dθ from `x0`.
 fn gradient(
     policy: &TrackingPolicy<'_>,
@@ -139,13 +157,17 @@ fn gradient(
     (derivatives, horizon): (Derivatives, Horizon),
 ) -> Result<DVector<f64>, LearnError> {
     let task: &dyn Task = policy.task();
-    let failed = |source| LearnError::Task { seed: 0, env_step: 0, source };
+    let failed = |source: DynamicsError| LearnError::Recordings { reason: source.to_string() };
     let recording =
         Recording::from_start(task, &mut policy.follower(), x0, None).map_err(failed)?;
     let mut grads = DVector::zeros(policy.params().len());
     TrackingGradient::new(policy, task, derivatives, horizon)?
         .costate(policy, &recording, grads.as_mut_slice())
         .map_err(failed)?;
+    if !grads.iter().all(|grad| grad.is_finite()) {
+        let reason = "the gradient along a roll-out is not finite".to_owned();
+        return Err(LearnError::Recordings { reason });
+    }
     Ok(grads)
 }
 

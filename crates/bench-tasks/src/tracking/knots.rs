@@ -254,10 +254,10 @@ impl Observation for KnotObservation {
         let (features, rest) = o.split_at_mut(tracker.shape().n_features);
         let (correction, ahead) = rest.split_at_mut(last.len());
         tracker.features(step, &below, features);
-        tracker.start(&below, correction);
-        ahead.copy_from_slice(&[correction[0] - below[0], correction[1] - below[1]]);
-        for (own, last) in correction.iter_mut().zip(last) {
-            *own = last - *own;
+        let own = tracker.own(&below);
+        ahead.copy_from_slice(&[own[0] - below[0], own[1] - below[1]]);
+        for (correction, (last, own)) in correction.iter_mut().zip(last.iter().zip(own)) {
+            *correction = last - own;
         }
     }
     fn jacobian(&self) -> Option<&dyn ObservationJacobian> {
@@ -274,7 +274,7 @@ impl ObservationJacobian for KnotObservation {
         tracker.features_jacobian(step, &below, &mut zx);
         ox.fill(0.0);
         ox.view_mut((0, 0), (nf, nx)).copy_from(&zx);
-        let (clock, rate) = tracker.start_rate(&below);
+        let (clock, rate) = tracker.own_rate(&below);
         for (i, rate) in rate.into_iter().enumerate() {
             ox[(nf + i, nx + i)] = 1.0;
             ox[(nf + i, clock)] = -rate;

@@ -13,7 +13,7 @@ use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
 use super::figure_eight::{FigureEight, TrackErrors};
-use super::lap_control::{LapControl, N_GAINS};
+use super::lap_control::{LapControl, LapLaw, N_GAINS};
 use super::lap_plant::LapPlant;
 use super::spline::QuadraticSpline;
 use crate::{BenchTask, CheckedModel, Preset, TaskError, Variant};
@@ -32,7 +32,8 @@ pub struct LapCommon {
     /// Time between two decisions of the policy (s); a segment lasts the nearest number of steps.
     pub knot_period: f64,
     /// Control steps by which the reference is ahead of the clock: 1 as in the released simulation, whose set
-    /// points lie so much before the knot's end; 0 as on the hardware.
+    /// points lie so much before the knot's end; 0 as on the hardware, where the first reference begins at the
+    /// measured state, with a speed of at least 0.01 m/s.
     pub lead_steps: usize,
     /// Segments of an episode.
     pub segments: usize,
@@ -150,6 +151,11 @@ impl QuadrupedLapSettings {
     }
 }
 
+fn unfit_law(task: &'static str, law: LapLaw, needed: &'static str) -> TaskError {
+    let value = format!("{law:?}").to_lowercase();
+    TaskError::Choice { task, key: "control.law", value, needed }
+}
+
 /// A model, and itself on dual numbers.
 trait LapModel: AnyDynamics + DualOracle {
     fn as_dynamics(&self) -> &dyn AnyDynamics;
@@ -186,7 +192,10 @@ impl LapTask {
     /// # Errors
     /// [`TaskError`] for settings out of range.
     pub fn car(variant: Variant, settings: &CarLapSettings) -> Result<Self, TaskError> {
-        let LapCommon { dt, dead_steps, substeps, .. } = settings.common;
+        let LapCommon { dt, dead_steps, substeps, control, .. } = settings.common;
+        if control.law == LapLaw::Unicycle {
+            return Err(unfit_law(CAR, control.law, "`car` or `backstepping`"));
+        }
         let nominal = Euler::new(Car::new(settings.nominal)?, dt)?;
         let car = Car::new(settings.real)?;
         let (real, hidden): (Box<dyn LapModel>, _) = if settings.lagged {
@@ -207,7 +216,10 @@ impl LapTask {
     /// # Errors
     /// [`TaskError`] for settings out of range.
     pub fn quadruped(variant: Variant, settings: &QuadrupedLapSettings) -> Result<Self, TaskError> {
-        let LapCommon { dt, dead_steps, substeps, .. } = settings.common;
+        let LapCommon { dt, dead_steps, substeps, control, .. } = settings.common;
+        if control.law != LapLaw::Unicycle {
+            return Err(unfit_law(QUADRUPED, control.law, "`unicycle`"));
+        }
         let plant = VelocityCommanded::new(settings.real, dt, substeps)?;
         let nominal = VelocityCommanded::new(settings.nominal, dt, 1)?;
         let real = Box::new(LapPlant::new(plant, dead_steps, dt));
@@ -276,8 +288,8 @@ impl LapTask {
             gains: common.gains.to_vec(),
         };
         let lead = common.lead_steps as f64;
-        if common.lead_steps + 1 >= segment as usize {
-            return refuse("lead_steps", lead, "less than the steps of a segment, by 2 at least");
+        if lead >= segment {
+            return refuse("lead_steps", lead, "less than the steps of a segment");
         }
         let spline = QuadraticSpline { duration: knot_period - lead * dt };
         let tracker = LapTracker {
@@ -479,8 +491,13 @@ pub struct LapTracker {
 }
 
 impl LapTracker {
-    /// Which entry of the state is the time, and how the first set point moves with it.
-    pub(super) fn start_rate(&self, x: &DVector<f64>) -> (usize, [f64; 4]) {
+    /// The task's own point: x, y, ẋ, ẏ.
+    pub(super) fn own(&self, x: &DVector<f64>) -> [f64; 4] {
+        self.track.at(x[self.clock])
+    }
+
+    /// Which entry of the state is the time, and how the task's own point moves with it.
+    pub(super) fn own_rate(&self, x: &DVector<f64>) -> (usize, [f64; 4]) {
         (self.clock, self.track.rate_at(x[self.clock]))
     }
 }
@@ -514,7 +531,12 @@ impl Tracker for LapTracker {
         }
     }
     fn start(&self, x: &DVector<f64>, s: &mut [f64]) {
-        s.copy_from_slice(&self.track.at(x[self.clock]));
+        if self.lead > 0.0 {
+            s.copy_from_slice(&self.track.at(x[self.clock]));
+        } else {
+            let (speed, (sin, cos)) = (x[2].max(0.01), x[3].sin_cos());
+            s.copy_from_slice(&[x[0], x[1], speed * cos, speed * sin]);
+        }
     }
     fn set_point(&self, _t: usize, x: &DVector<f64>, s: &mut [f64]) {
         s.copy_from_slice(&self.track.at(x[self.clock] + self.spline.duration));

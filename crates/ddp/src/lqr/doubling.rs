@@ -59,11 +59,18 @@ pub(super) fn stein_solution(mut m: DMatrix<f64>, mut n: DMatrix<f64>) -> Option
     None
 }
 
-/// The largest modulus of the eigenvalues of a finite square matrix, by Gelfand's formula
+/// The largest modulus of the eigenvalues of a square matrix whose entries are finite (not a number
+/// otherwise), by Gelfand's formula
 /// ρ = lim ‖Mᵏ‖^(1/k) at k = 2⁶⁴. Unlike a QR iteration it cannot fail to converge.
 pub fn spectral_radius(mut m: DMatrix<f64>) -> f64 {
     // With Mᵢ₊₁ = (Mᵢ / ‖Mᵢ‖)², ln ρ is the sum of 2⁻ⁱ ln ‖Mᵢ‖.
-    let (mut log_radius, mut weight, mut square) = (0.0, 1.0, m.clone());
+    // Scaled, so that no norm overflows.
+    let scale = m.amax();
+    if scale == 0.0 {
+        return 0.0;
+    }
+    m /= scale;
+    let (mut log_radius, mut weight, mut square) = (scale.ln(), 1.0, m.clone());
     for _ in 0..MAX_DOUBLINGS {
         let norm = m.norm();
         if norm == 0.0 {
@@ -99,6 +106,10 @@ mod tests {
         let jordan = dmatrix![0.9, 1e6, 0.0; 0.0, 0.9, 1e6; 0.0, 0.0, 0.9];
         assert!((spectral_radius(jordan) - 0.9).abs() < 1e-12);
         assert_eq!(spectral_radius(dmatrix![0.0, 1.0; 0.0, 0.0]), 0.0);
+        assert_eq!(spectral_radius(DMatrix::zeros(2, 2)), 0.0);
+        let large = dmatrix![3e200, 4e200; -4e200, 3e200];
+        assert!((spectral_radius(large) / 5e200 - 1.0).abs() < 1e-12);
+        assert!(spectral_radius(dmatrix![f64::NAN, 0.0; 0.0, 1.0]).is_nan());
         let rotation = dmatrix![0.6, -0.8; 0.8, 0.6];
         assert!((spectral_radius(rotation) - 1.0).abs() < 1e-14);
     }
