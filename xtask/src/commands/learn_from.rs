@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::print;
 use crate::cell::CellConfig;
+use crate::progress::tell;
 
 /// Arguments of `learn-from`.
 #[derive(clap::Args)]
@@ -58,8 +59,21 @@ impl LearnFromArgs {
         learner.start_from(&networks)?;
         let recordings = self.logs.iter().map(|log| Recording::read(task, log));
         learner.learn_from(&recordings.collect::<Result<Vec<_>, LearnError>>()?)?;
-        learner.save_policy(&self.out)?;
         let metrics = learner.take_metrics();
+        let [total_reward, norm, _, mismatch] = metrics[..] else { bail!("four metrics") };
+        if total_reward == 0.0 && norm == 0.0 {
+            bail!(
+                "no reward of these logs counts: they are not longer than the task lets the robot settle \
+                 (`settle_segments`)"
+            );
+        }
+        if mismatch > MISMATCH {
+            tell(&format!(
+                "the logs' actions differ from the policy's by up to {mismatch:.3}: another policy made them, or time \
+                 and units of the log are not the task's"
+            ));
+        }
+        learner.save_policy(&self.out)?;
         let names = learner.metric_names().iter().map(|name| (*name).to_owned());
         let object = json!({
             "policy": self.out,
@@ -69,6 +83,9 @@ impl LearnFromArgs {
         Ok(print(&format!("{object}\n"))?)
     }
 }
+
+/// Difference of actions from which on a log is not the policy's own (of rounded logs it is about 1e-3).
+const MISMATCH: f64 = 0.02;
 
 fn read(path: &Path) -> Result<Tensors> {
     let bytes =

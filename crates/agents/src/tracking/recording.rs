@@ -108,8 +108,10 @@ impl Recording {
             |source| LearnError::Io { action: "read the recording", path: path.to_owned(), source };
         let text = std::fs::read_to_string(path).map_err(io)?;
         let damaged = |reason: String| LearnError::Recording { path: path.to_owned(), reason };
-        let Stored { xs, us } =
-            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let Stored { xs, us } = serde_json::from_str(&text).map_err(|error| {
+            let hint = if text.contains("NaN") { "; JSON has no NaN" } else { "" };
+            damaged(format!("{error}{hint}"))
+        })?;
         let nx = task.plant().any_nx();
         let tracked = task.tracker().map_or(nx, |tracker| tracker.shape().n_tracked);
         let state = |row: Vec<f64>| match row.len() {
@@ -125,7 +127,15 @@ impl Recording {
             xs: xs.into_iter().map(state).collect(),
             us: us.into_iter().map(DVector::from_vec).collect(),
         };
-        recording.check(task).map_err(damaged)?;
+        recording.check(task).map_err(|reason| {
+            let odd = tracked + 1 < nx && recording.xs.iter().any(|x| x.len() != nx);
+            damaged(match odd {
+                true => {
+                    format!("{reason} (or {}: those that are tracked, and the time)", tracked + 1)
+                }
+                false => reason,
+            })
+        })?;
         Ok(recording)
     }
 
