@@ -61,7 +61,7 @@ impl<'a> TrackingLearner<'a> {
         let policy = TrackingPolicy::new(task, &settings.hidden, seed)?;
         let Windows { length, start } = settings.windows;
         let n_segments = task.horizon().div_ceil(policy.tracker().shape().segment);
-        if length > 0 && start.saturating_add(length) > n_segments {
+        if !settings.windows.fit(n_segments) {
             return Err(LearnError::Setting {
                 key: "method.windows",
                 value: format!("{length} segments from segment {start} on"),
@@ -132,7 +132,7 @@ impl<'a> TrackingLearner<'a> {
         for (i, recording) in recordings.iter().enumerate() {
             recording.check(self.task).map_err(|reason| format!("recording {i}: {reason}"))?;
             let n = recording.n_steps().div_ceil(segment);
-            if length > 0 && n < start + length {
+            if !self.settings.windows.fit(n) {
                 return Err(format!(
                     "recording {i} has {n} segments, but `method.windows` asks for {length} from segment {start} on"
                 ));

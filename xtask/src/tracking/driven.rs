@@ -117,17 +117,8 @@ impl Driven {
         kept as f64 / self.gains.len() as f64
     }
 
-    /// Mean correction of the third gain, the speed's, at decisions near the crossing.
-    pub(super) fn speed_gain_at_the_crossing(&self) -> f64 {
-        self.speed_gain(true)
-    }
-
-    /// The same at the others.
-    pub(super) fn speed_gain_elsewhere(&self) -> f64 {
-        self.speed_gain(false)
-    }
-
-    fn speed_gain(&self, crossing: bool) -> f64 {
+    /// Mean correction of the third gain, the speed's, at decisions near the crossing, or at the others.
+    pub(super) fn speed_gain(&self, crossing: bool) -> f64 {
         let there = self.gains.iter().zip(&self.crossing).filter(|(_, there)| **there == crossing);
         mean(&there.map(|((_, gains), _)| gains[2]).collect::<Vec<_>>()).unwrap_or(f64::NAN)
     }

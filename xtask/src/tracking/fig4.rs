@@ -115,8 +115,8 @@ fn judge(found: &Found) -> Result<Findings> {
                 outwards: mean(&outwards).unwrap_or(f64::NAN),
                 steered_back: over_seeds(|driven| driven.share(|gains| gains[5] < 0.0)),
                 driven_harder: over_seeds(|driven| driven.share(|gains| gains[2] > 0.0)),
-                speed_gain: over_seeds(Driven::speed_gain_elsewhere)
-                    - over_seeds(Driven::speed_gain_at_the_crossing),
+                speed_gain: over_seeds(|driven| driven.speed_gain(false))
+                    - over_seeds(|driven| driven.speed_gain(true)),
                 early: mean(&after(full, "cost_per_step", 8)).unwrap_or(f64::NAN),
             });
         }

@@ -47,6 +47,12 @@ pub struct Windows {
 }
 
 impl Windows {
+    /// Whether there are none, or the first is within `n` segments.
+    #[must_use]
+    pub fn fit(&self, n: usize) -> bool {
+        self.length == 0 || self.start.saturating_add(self.length) <= n
+    }
+
     /// How often the rewards of segment `j` of `n` count: never, where no window fits.
     #[must_use]
     pub fn containing(&self, j: usize, n: usize) -> usize {

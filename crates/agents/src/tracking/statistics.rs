@@ -1,6 +1,6 @@
 //! How good the estimator is at a policy: bias, variance, and the curvature of what it climbs.
 
-use dynamics::{DynamicsError, Task};
+use dynamics::DynamicsError;
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
@@ -55,8 +55,9 @@ impl GradientStatistics {
     ) -> Result<Self, LearnError> {
         let starts = some(starts)?;
         let both = |x0: &DVector<f64>| {
-            let exact = gradient(policy, x0, (Derivatives::Plant, Horizon::Full))?;
-            Ok((exact, gradient(policy, x0, (Derivatives::Nominal, horizon))?))
+            let recording = roll_out(policy, x0)?;
+            let exact = gradient(policy, &recording, (Derivatives::Plant, Horizon::Full))?;
+            Ok((exact, gradient(policy, &recording, (Derivatives::Nominal, horizon))?))
         };
         let found: Vec<_> = starts.par_iter().map(both).collect::<Result<_, LearnError>>()?;
         let (exact, estimates) = found.into_iter().unzip();
@@ -129,7 +130,8 @@ pub fn return_hessian(
             policy.params_mut()[at] += offset * unit;
             let mut sum = DVector::zeros(policy.params().len());
             for x0 in starts {
-                sum += gradient(&policy, x0, (Derivatives::Plant, Horizon::Full))?;
+                let recording = roll_out(&policy, x0)?;
+                sum += gradient(&policy, &recording, (Derivatives::Plant, Horizon::Full))?;
             }
             Ok(sum / starts.len() as f64)
         };
@@ -150,19 +152,23 @@ fn some(starts: &[DVector<f64>]) -> Result<&[DVector<f64>], LearnError> {
     }
 }
 
-/// dJ/dθ from `x0`.
+fn failed(source: DynamicsError) -> LearnError {
+    LearnError::Recordings { reason: source.to_string() }
+}
+
+fn roll_out(policy: &TrackingPolicy<'_>, x0: &DVector<f64>) -> Result<Recording, LearnError> {
+    Recording::from_start(policy.task(), &mut policy.follower(), x0, None).map_err(failed)
+}
+
+/// dJ/dθ along `recording`.
 fn gradient(
     policy: &TrackingPolicy<'_>,
-    x0: &DVector<f64>,
+    recording: &Recording,
     (derivatives, horizon): (Derivatives, Horizon),
 ) -> Result<DVector<f64>, LearnError> {
-    let task: &dyn Task = policy.task();
-    let failed = |source: DynamicsError| LearnError::Recordings { reason: source.to_string() };
-    let recording =
-        Recording::from_start(task, &mut policy.follower(), x0, None).map_err(failed)?;
     let mut grads = DVector::zeros(policy.params().len());
-    TrackingGradient::new(policy, task, derivatives, horizon)?
-        .costate(policy, &recording, grads.as_mut_slice())
+    TrackingGradient::new(policy, policy.task(), derivatives, horizon)?
+        .costate(policy, recording, grads.as_mut_slice())
         .map_err(failed)?;
     if !grads.iter().all(|grad| grad.is_finite()) {
         let reason = "the gradient along a roll-out is not finite".to_owned();
